@@ -1,1 +1,19 @@
-//! vt-backends
+//! Every trait through which the platform reaches outside: repositories (what must survive) and the launcher of agents. Each has an
+//! in-memory fake in `memory` and a suite in `contract` that the fake and every real implementation pass.
+//!
+//! Deliberately no I/O here, and no opinion on where things are kept: `storage-files`, `storage-sql` and `host` decide that.
+//!
+//! Invariant: when a method that changes something returns `Ok`, the change survives `kill -9`.
+
+pub mod launcher;
+pub mod repositories;
+
+pub use launcher::{AgentKindInfo, AgentLauncher, LaunchError, LaunchObserver, RunState};
+pub use repositories::RepositoryError;
+pub use repositories::alerts::{AlertRecord, AlertRepository};
+pub use repositories::audit::{AuditFilter, AuditRecord, AuditRepository};
+pub use repositories::configs::{ConfigEntry, ConfigRepository, ConfigType};
+pub use repositories::installations::{AgentSource, InstallationRepository, InstalledAgent, NewInstallation};
+pub use repositories::policy::{PolicyRepository, ProtectedTopic};
+pub use repositories::revocations::{Revocation, RevocationRepository};
+pub use repositories::users::{UserRecord, UserRepository, Users};

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Installs what the tests need and this machine lacks: Debian packages, rustfmt and clippy, a Python environment, node modules.
+# Quick when everything is there already.
+source "$(dirname "$0")/lib.sh"
+
+"$repository/tests/support/toolchain.sh"
+
+missing=()
+command -v chromium >/dev/null || missing+=(chromium)
+[ -n "$(postgres_bin)" ] || missing+=(postgresql)
+[ -n "$(venv_python)" ] || missing+=(python3 python3-venv)
+command -v sqlite3 >/dev/null || missing+=(sqlite3)
+{ command -v fc-list >/dev/null && fc-list 2>/dev/null | grep -q .; } || missing+=(fontconfig fonts-dejavu-core)
+[ "${#missing[@]}" -eq 0 ] || install_packages "${missing[@]}"
+
+for component in fmt clippy; do
+    if ! cargo "$component" --version >/dev/null 2>&1; then
+        name="${component/#fmt/rustfmt}"
+        command -v rustup >/dev/null || fail "cargo $component is missing; install the Rust component $name"
+        rustup component add "$name" >&2
+    fi
+done
+
+venv="$target_dir/test-venv"
+requirements=tests/compat/requirements.txt
+stamp="$( (venv_python; cat "$requirements") | sha256sum)"
+if [ "$(cat "$venv/.requirements" 2>/dev/null)" != "$stamp" ] || ! "$venv/bin/python" -c '' 2>/dev/null; then
+    say "making the Python environment of the tests"
+    rm -rf "$venv"
+    "$(venv_python)" -m venv "$venv"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$requirements" >&2
+    echo "$stamp" >"$venv/.requirements"
+fi
+
+modules=tests/browser/node_modules
+stamp="$(sha256sum <tests/browser/package-lock.json)"
+if [ "$(cat "$modules/.lock" 2>/dev/null)" != "$stamp" ]; then
+    say "installing the node modules of the browser tests"
+    (cd tests/browser && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2)
+    echo "$stamp" >"$modules/.lock"
+fi

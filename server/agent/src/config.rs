@@ -168,7 +168,7 @@ impl State {
         while let Some(target) = wanted.pop() {
             for (candidate, (name, value)) in &self.entries {
                 let known = candidate == key || found.iter().any(|(earlier, _)| earlier == candidate);
-                if !known && links(value).iter().any(|link| *link == target) {
+                if !known && links(value).contains(&target) {
                     found.push((candidate.clone(), name.clone()));
                     wanted.push(candidate.clone());
                 }

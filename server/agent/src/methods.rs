@@ -256,20 +256,20 @@ mod tests {
         (method.handler)(call).await
     }
 
-    fn kwargs(value: Value) -> Map<String, Value> {
+    fn kwargs(value: &Value) -> Map<String, Value> {
         value.as_object().unwrap().clone()
     }
 
     #[tokio::test]
     async fn arguments_are_bound_as_python_does() {
         assert_eq!(call("m", Params::positional(vec![json!(1)])).await, Ok(json!([1, 5, {}])));
-        assert_eq!(call("m", Params::keyword(kwargs(json!({"b": 2, "a": 1, "c": 3})))).await, Ok(json!([1, 2, {"c": 3}])));
-        let both = Params { args: vec![json!(1)], kwargs: kwargs(json!({"a": 1})) };
+        assert_eq!(call("m", Params::keyword(kwargs(&json!({"b": 2, "a": 1, "c": 3})))).await, Ok(json!([1, 2, {"c": 3}])));
+        let both = Params { args: vec![json!(1)], kwargs: kwargs(&json!({"a": 1})) };
         assert_eq!(call("m", both).await.unwrap_err().to_string(), "m() got multiple values for argument 'a'");
         assert_eq!(call("m", Params::none()).await.unwrap_err().to_string(), "m() missing 1 required positional argument: 'a'");
         let many = Params::positional(vec![json!(1), json!(2)]);
         assert_eq!(call("strict", many).await.unwrap_err().to_string(), "strict() takes 1 positional arguments but 2 were given");
-        let odd = Params::keyword(kwargs(json!({"a": 1, "z": 1})));
+        let odd = Params::keyword(kwargs(&json!({"a": 1, "z": 1})));
         assert_eq!(call("strict", odd).await.unwrap_err().to_string(), "strict() got an unexpected keyword argument 'z'");
         let wrong = call("strict", Params::positional(vec![json!("one")])).await.unwrap_err();
         assert!(wrong.to_string().starts_with("strict(): 'a' does not fit: "), "{wrong}");

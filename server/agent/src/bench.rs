@@ -144,7 +144,7 @@ impl TestBench {
     /// If none comes within [`DEADLINE`].
     #[expect(clippy::expect_used, reason = "a test bench fails its test by panicking")]
     pub async fn next(&mut self) -> Arc<Publication> {
-        tokio::time::timeout(DEADLINE, self.mailbox.publications.recv()).await.expect("a message in time").expect("the bus lives")
+        tokio::time::timeout(DEADLINE, self.mailbox.publications().recv()).await.expect("a message in time").expect("the bus lives")
     }
 
     /// The next message on a topic that starts with `prefix`; others are skipped.
@@ -162,7 +162,7 @@ impl TestBench {
 
     /// The messages that wait now.
     pub fn drain(&mut self) -> Vec<Arc<Publication>> {
-        std::iter::from_fn(|| self.mailbox.publications.try_recv().ok()).collect()
+        std::iter::from_fn(|| self.mailbox.publications().try_recv().ok()).collect()
     }
 
     /// Publishes as `test.bench`.

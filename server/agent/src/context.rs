@@ -79,10 +79,10 @@ impl AgentContext {
             0 => bus.connect(settings.identity.clone(), settings.kind)?,
             max => bus.connect_with_queue(settings.identity.clone(), settings.kind, max)?,
         };
+        let (publications, calls, connection) = mailbox.into_parts();
         let configs = Arc::new(Configs::default());
         let liveness = Liveness::new();
-        let events =
-            Events { publications: mailbox.publications, configs: Arc::clone(&configs), stop: stop.clone(), liveness: liveness.clone() };
+        let events = Events { publications, configs: Arc::clone(&configs), stop: stop.clone(), liveness: liveness.clone() };
         let health = Arc::new(Health::new(settings.clock.now(), settings.heartbeat));
         let inner = Arc::new(Inner {
             settings,
@@ -92,11 +92,10 @@ impl AgentContext {
             methods: serving::Methods::default(),
             stop,
             liveness: liveness.clone(),
-            calls: Mutex::new(Some(mailbox.calls)),
+            calls: Mutex::new(Some(calls)),
             tasks: Mutex::new(JoinSet::new()),
         });
         let context = Self { inner: Arc::clone(&inner) };
-        let connection = mailbox.connection;
         let mut tasks = inner.tasks.lock();
         tasks.spawn(serving::heartbeat(Arc::downgrade(&inner), Arc::clone(&inner.health)));
         tasks.spawn(async move {

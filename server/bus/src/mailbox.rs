@@ -11,12 +11,28 @@ use crate::router::Inner;
 /// The receiving half of a peer. Dropping it disconnects the peer: subscriptions go, waiting callers get `PeerGone`.
 #[derive(Debug)]
 pub struct Mailbox {
+    // Private, so that a closure cannot capture one queue and let the connection drop behind its owner's back.
+    pub(crate) publications: mpsc::Receiver<Arc<Publication>>,
+    pub(crate) calls: mpsc::Receiver<IncomingCall>,
+    pub(crate) connection: Connection,
+}
+
+impl Mailbox {
     /// Messages that match a subscription, in the order of publishing.
-    pub publications: mpsc::Receiver<Arc<Publication>>,
+    pub fn publications(&mut self) -> &mut mpsc::Receiver<Arc<Publication>> {
+        &mut self.publications
+    }
+
     /// Calls of this peer's methods, in the order of calling.
-    pub calls: mpsc::Receiver<IncomingCall>,
-    /// Keeps the peer connected. Take it along when the queues go to different tasks.
-    pub connection: Connection,
+    pub fn calls(&mut self) -> &mut mpsc::Receiver<IncomingCall> {
+        &mut self.calls
+    }
+
+    /// The queues and what keeps the peer connected, for queues that go to different tasks.
+    #[must_use]
+    pub fn into_parts(self) -> (mpsc::Receiver<Arc<Publication>>, mpsc::Receiver<IncomingCall>, Connection) {
+        (self.publications, self.calls, self.connection)
+    }
 }
 
 /// Keeps a peer connected for as long as it lives.

@@ -1,0 +1,21 @@
+//! `/components`: every part of the design system in all its states, for maintainers. Nothing here is live.
+
+use askama::Template;
+use chrono::Duration;
+
+use crate::frame::Frame;
+use crate::ui;
+
+/// The page.
+#[derive(Template)]
+#[template(path = "components.html")]
+pub struct ComponentsPage {
+    /// Surroundings.
+    pub frame: Frame,
+}
+
+impl ComponentsPage {
+    fn seconds_ago(&self, seconds: i64) -> ui::Html {
+        ui::age(self.frame.now - Duration::seconds(seconds), self.frame.now)
+    }
+}

@@ -27,12 +27,12 @@ impl Board {
     }
 
     /// Sets the state of `agent` and tells the observers.
-    pub fn set(&self, agent: &InstalledAgent, state: RunState) {
+    pub fn set(&self, agent: &InstalledAgent, state: &RunState) {
         self.states.write().insert(agent.uuid, state.clone());
         // Copied, so that an observer may add another one.
         let observers = self.observers.read().clone();
         for observer in observers {
-            if catch_unwind(AssertUnwindSafe(|| observer.on_state(agent, &state))).is_err() {
+            if catch_unwind(AssertUnwindSafe(|| observer.on_state(agent, state))).is_err() {
                 tracing::error!(agent = %agent.identity, "an observer of agent states panicked; the supervisor goes on");
             }
         }

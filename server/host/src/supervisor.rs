@@ -110,6 +110,23 @@ enum Why {
     NotConnected(Option<Answer>),
 }
 
+/// How a run that was being ended came to its end.
+#[derive(Clone, Copy)]
+enum End {
+    /// Its thread ended with this exit code.
+    Exited(i32),
+    /// Its thread hangs and was left behind.
+    GivenUp,
+}
+
+/// What an agent's transitions need of the supervisor, apart from the map that the agent itself is borrowed from.
+#[derive(Clone, Copy)]
+struct Around<'a> {
+    config: &'a HostConfig,
+    board: &'a Board,
+    clock: &'a dyn Clock,
+}
+
 /// What a thread reports.
 struct Report {
     uuid: AgentUuid,
@@ -173,14 +190,18 @@ impl Supervisor {
             Command::Stop(uuid, answer) => match self.agents.get_mut(&uuid) {
                 Some(supervised) => {
                     let until = Instant::now() + self.config.stop_grace;
-                    supervised.stop(until, Some(answer), &self.shared.board, self.clock.as_ref());
+                    supervised.stop(
+                        until,
+                        Some(answer),
+                        Around { config: &self.config, board: &self.shared.board, clock: self.clock.as_ref() },
+                    );
                 }
                 None => tell(Some(answer), Ok(())),
             },
             Command::StopAll(done) => {
                 let until = Instant::now() + self.config.stop_all_grace;
                 for supervised in self.agents.values_mut() {
-                    supervised.stop(until, None, &self.shared.board, self.clock.as_ref());
+                    supervised.stop(until, None, Around { config: &self.config, board: &self.shared.board, clock: self.clock.as_ref() });
                 }
                 self.stopping_all.push(done);
             }
@@ -238,7 +259,13 @@ impl Supervisor {
         let Some(supervised) = self.agents.get_mut(&uuid) else { return };
         let exit = Exit { code: 1, reason: error.to_string() };
         let give_up = answer.is_some();
-        supervised.failed(pid, exit, Duration::ZERO, give_up, &self.config, &self.shared.board, self.clock.as_ref());
+        supervised.failed(
+            pid,
+            exit,
+            Duration::ZERO,
+            give_up,
+            Around { config: &self.config, board: &self.shared.board, clock: self.clock.as_ref() },
+        );
         tell(answer, Err(error));
     }
 
@@ -265,7 +292,7 @@ impl Supervisor {
                 let state = RunState::Running { pid, since: self.clock.now(), restarts: supervised.restarts };
                 supervised.phase = Phase::Running { run, liveness, since: Instant::now(), suspected: false };
                 tracing::info!(agent = %supervised.agent.identity, pid, restarts = supervised.restarts, "agent started");
-                self.shared.board.set(&supervised.agent, state);
+                self.shared.board.set(&supervised.agent, &state);
                 tell(answer, Ok(()));
             }
             // It is being stopped already, or it was abandoned.
@@ -286,18 +313,18 @@ impl Supervisor {
 
     fn ended(&mut self, uuid: AgentUuid, run_id: u64, exit: Exit) {
         let Some(supervised) = self.agents.get_mut(&uuid) else { return };
-        let (config, board, clock) = (&self.config, &self.shared.board, self.clock.as_ref());
+        let around = Around { config: &self.config, board: &self.shared.board, clock: self.clock.as_ref() };
         match std::mem::replace(&mut supervised.phase, Phase::Idle) {
             Phase::Running { run, since, .. } if run.id == run_id => {
                 let pid = run.grip.pid();
                 if exit.code == 0 {
-                    supervised.stopped(pid, 0, board, clock);
+                    supervised.stopped(pid, 0, around);
                 } else {
-                    supervised.failed(pid, exit, since.elapsed(), false, config, board, clock);
+                    supervised.failed(pid, exit, since.elapsed(), false, around);
                 }
             }
             Phase::Ending { run, ran, why, .. } if run.id == run_id => {
-                supervised.finish(run.grip.pid(), exit, ran, why, Ok(()), config, board, clock);
+                supervised.finish(run.grip.pid(), End::Exited(exit.code), ran, why, around);
             }
             other => {
                 // A thread that had been abandoned came to its end after all.
@@ -371,8 +398,13 @@ impl Supervisor {
                     supervised.record.abandoned += 1;
                     let (pid, hanging) = (run.grip.pid(), supervised.record.abandoned);
                     tracing::error!(agent = %supervised.agent.identity, pid, hanging, "agent's thread does not end; it is given up");
-                    let (board, clock) = (&self.shared.board, self.clock.as_ref());
-                    supervised.finish(pid, Exit::killed(), ran, why, Err(LaunchError::Unresponsive), &self.config, board, clock);
+                    supervised.finish(
+                        pid,
+                        End::GivenUp,
+                        ran,
+                        why,
+                        Around { config: &self.config, board: &self.shared.board, clock: self.clock.as_ref() },
+                    );
                 }
                 other => supervised.phase = other,
             }
@@ -407,12 +439,12 @@ impl Supervisor {
 
 impl Supervised {
     /// Asks the agent to end until `until`; `answer` hears of it.
-    fn stop(&mut self, until: Instant, answer: Option<Answer>, board: &Board, clock: &dyn Clock) {
+    fn stop(&mut self, until: Instant, answer: Option<Answer>, around: Around<'_>) {
         match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Idle => tell(answer, Ok(())),
             Phase::BackingOff { .. } => {
-                let (pid, code) = board.state(self.agent.uuid).pid_and_exit_code();
-                self.stopped(pid.unwrap_or(0), code.unwrap_or(0), board, clock);
+                let (pid, code) = around.board.state(self.agent.uuid).pid_and_exit_code();
+                self.stopped(pid.unwrap_or(0), code.unwrap_or(0), around);
                 tell(answer, Ok(()));
             }
             Phase::Starting { run, answer: starter, .. } => {
@@ -444,51 +476,39 @@ impl Supervised {
     }
 
     /// The end of a run that was being ended.
-    #[expect(clippy::too_many_arguments, reason = "the supervisor's parts are handed on singly so that its map stays borrowed")]
-    fn finish(
-        &mut self,
-        pid: u32,
-        exit: Exit,
-        ran: Duration,
-        why: Why,
-        outcome: Result<(), LaunchError>,
-        config: &HostConfig,
-        board: &Board,
-        clock: &dyn Clock,
-    ) {
+    fn finish(&mut self, pid: u32, end: End, ran: Duration, why: Why, around: Around<'_>) {
+        let killed = Exit::killed().code;
         match why {
             Why::Asked(answers) => {
-                self.stopped(pid, exit.code, board, clock);
+                let exit_code = match end {
+                    End::Exited(code) => code,
+                    End::GivenUp => killed,
+                };
+                self.stopped(pid, exit_code, around);
                 for answer in answers {
-                    let outcome = if outcome.is_ok() { Ok(()) } else { Err(LaunchError::Unresponsive) };
-                    tell(Some(answer), outcome);
+                    tell(Some(answer), if matches!(end, End::GivenUp) { Err(LaunchError::Unresponsive) } else { Ok(()) });
                 }
             }
-            Why::Hangs(reason) => {
-                let exit = Exit { code: Exit::killed().code, reason };
-                self.failed(pid, exit, ran, false, config, board, clock);
-            }
+            Why::Hangs(reason) => self.failed(pid, Exit { code: killed, reason }, ran, false, around),
             Why::NotConnected(answer) => {
-                let reason = format!("it did not connect to the bus within {} s", config.start_limit.as_secs_f32());
-                let exit = Exit { code: Exit::killed().code, reason: reason.clone() };
-                self.failed(pid, exit, ran, answer.is_some(), config, board, clock);
+                let reason = format!("it did not connect to the bus within {} s", around.config.start_limit.as_secs_f32());
+                self.failed(pid, Exit { code: killed, reason: reason.clone() }, ran, answer.is_some(), around);
                 tell(answer, Err(LaunchError::System(reason)));
             }
         }
     }
 
-    fn stopped(&mut self, pid: u32, exit_code: i32, board: &Board, clock: &dyn Clock) {
+    fn stopped(&mut self, pid: u32, exit_code: i32, around: Around<'_>) {
         self.phase = Phase::Idle;
         self.record.failures = 0;
         tracing::info!(agent = %self.agent.identity, pid, exit_code, "agent stopped");
-        board.set(&self.agent, RunState::Stopped { pid, exit_code, at: clock.now() });
+        around.board.set(&self.agent, &RunState::Stopped { pid, exit_code, at: around.clock.now() });
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the supervisor's parts are handed on singly so that its map stays borrowed")]
-    fn failed(&mut self, pid: u32, exit: Exit, ran: Duration, give_up: bool, config: &HostConfig, board: &Board, clock: &dyn Clock) {
+    fn failed(&mut self, pid: u32, exit: Exit, ran: Duration, give_up: bool, around: Around<'_>) {
         let Exit { code: exit_code, reason } = exit;
-        let (at, identity) = (clock.now(), &self.agent.identity);
-        let verdict = self.record.failed(ran, config, rand::random::<f64>());
+        let (at, identity) = (around.clock.now(), &self.agent.identity);
+        let verdict = self.record.failed(ran, around.config, rand::random::<f64>());
         let state = match verdict {
             Verdict::RestartAfter(pause) if !give_up => {
                 let failures = self.record.failures;
@@ -503,7 +523,7 @@ impl Supervised {
                 RunState::Failed { pid, exit_code, reason, at }
             }
         };
-        board.set(&self.agent, state);
+        around.board.set(&self.agent, &state);
     }
 }
 

@@ -46,7 +46,7 @@ finish() {
         grep -E '^(test result:|error: test failed|    [a-z_0-9:]+$)' "$logs/tests.log" | sort | uniq -c | sort -rn | head -60 || true
         awk '/^test result:/ { passed += $4; bad += $6; ignored += $8 } END { printf "cargo test: %d passed, %d failed, %d ignored\n", passed, bad, ignored }' "$logs/tests.log"
     fi
-    [ ! -f "$logs/browser.log" ] || grep -E '^. (tests|pass|fail|skipped|duration_ms) ' "$logs/browser.log" || true
+    [ ! -f "$logs/browser.log" ] || grep -E '^[^ ]* (tests|pass|fail|skipped|duration_ms) ' "$logs/browser.log" || true
     printf '%s\n' "${steps[@]}"
     if [ "$failed" -eq 0 ]; then
         printf 'all passed in %d s\n' "$((SECONDS - started))"
@@ -75,5 +75,5 @@ step build cargo build --workspace --lib --bins --tests --locked || finish
 start_postgres
 step tests cargo test --workspace --locked --no-fail-fast || true
 stop_postgres
-step browser node --test --test-concurrency=1 --test-reporter=spec tests/browser/ || true
+step browser node --test --test-concurrency=1 --test-reporter=spec tests/browser/*.test.mjs || true
 finish

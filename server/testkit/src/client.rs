@@ -44,7 +44,6 @@ impl Answer {
     }
 
     /// Panics unless the status is this one.
-    #[must_use]
     pub fn expect(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{self:?}");
         self
@@ -85,6 +84,12 @@ impl Client {
     #[must_use]
     pub fn tokens(&self) -> &Tokens {
         self.tokens.as_ref().expect("nobody logged in")
+    }
+
+    /// The access token, when there is one.
+    #[must_use]
+    pub fn token(&self) -> Option<&str> {
+        self.tokens.as_ref().map(|tokens| tokens.access.as_str())
     }
 
     /// A request to a path, with the access token when there is one.
@@ -131,13 +136,20 @@ impl Client {
         self.send(self.request(Method::DELETE, path)).await
     }
 
-    /// Makes the first administrator as the first-run page does.
-    pub async fn first_run(&self, code: &str, user: &str, password: &str) {
+    /// Sends the first-run page's form.
+    pub async fn setup(&self, code: &str, user: &str, password: &str) -> Answer {
+        self.try_setup(code, user, password).await.unwrap_or_else(|error| panic!("no answer: {error:?}"))
+    }
+
+    /// Sends the first-run page's form to a server that may be gone.
+    ///
+    /// # Errors
+    /// The connection could not be made or broke.
+    pub async fn try_setup(&self, code: &str, user: &str, password: &str) -> reqwest::Result<Answer> {
         let form = [("code", code), ("username", user), ("password", password), ("password_again", password)];
-        let body: String = form.iter().map(|(key, value)| format!("{key}={}&", encode(value))).collect();
+        let body: Vec<String> = form.iter().map(|(key, value)| format!("{key}={}", encode(value))).collect();
         let request = self.request(Method::POST, "/setup").header("content-type", "application/x-www-form-urlencoded");
-        let answer = self.send(request.header("sec-fetch-site", "same-origin").body(body)).await;
-        assert!(answer.status < 400, "the first administrator was not made: {answer:?}");
+        self.try_send(request.header("sec-fetch-site", "same-origin").header("origin", &self.url).body(body.join("&"))).await
     }
 
     /// Logs in and keeps the tokens.

@@ -8,10 +8,19 @@ use tokio::process::Command;
 
 /// The path of a built binary: `VT_TEST_PROGRAMS` names the folder, else it is the one above the running test's.
 pub fn program(name: &str) -> PathBuf {
-    let folder = std::env::var_os("VT_TEST_PROGRAMS").map_or_else(built_beside_this_test, PathBuf::from);
-    let path = folder.join(name);
+    let path = folder().join(name);
     assert!(path.is_file(), "{} is not built; run: cargo build -p vt-cli", path.display());
     path
+}
+
+/// Whether a binary of this name was built.
+#[must_use]
+pub fn exists(name: &str) -> bool {
+    folder().join(name).is_file()
+}
+
+fn folder() -> PathBuf {
+    std::env::var_os("VT_TEST_PROGRAMS").map_or_else(built_beside_this_test, PathBuf::from)
 }
 
 fn built_beside_this_test() -> PathBuf {
@@ -33,7 +42,6 @@ pub struct Finished {
 
 impl Finished {
     /// Panics unless the command ended with status 0.
-    #[must_use]
     pub fn ok(self) -> Self {
         assert_eq!(self.code, Some(0), "{self:?}");
         self

@@ -237,7 +237,8 @@ impl TestServer {
     pub async fn administrator(&self) -> Client {
         let code = self.code().unwrap_or_else(|| panic!("there is no one-time code:\n{}", self.output()));
         let mut client = self.client();
-        client.first_run(&code, "admin", "correct horse battery").await;
+        let made = client.setup(&code, "admin", "correct horse battery").await;
+        assert!(made.status < 400, "the first administrator was not made: {made:?}");
         client.log_in("admin", "correct horse battery").await;
         client
     }

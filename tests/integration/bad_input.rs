@@ -1,0 +1,165 @@
+//! Broken and hostile input over HTTPS: a clear 4xx, nothing half-written, and the server goes on.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use vt_testkit::TestServer;
+use vt_testkit::client::encode;
+
+/// Names that have broken one program or another.
+pub const HOSTILE: &[&str] = &[
+    "<img src=x onerror=alert(1)>",
+    "'; DROP TABLE data; --",
+    "\u{202e}evil\u{202c}",
+    "a\u{0}b",
+    "line\nbreak\ttab",
+    ".*[^$](?:",
+    "%00%2e%2e",
+    "\u{feff}bom",
+    "{{7*7}}${7*7}",
+    "\\..\\..\\windows",
+    "zero\u{200b}width",
+    "\u{1f3e2}",
+    "-",
+    "con fig",
+];
+
+#[tokio::test]
+async fn broken_bodies_are_the_senders_fault() {
+    let server = TestServer::start().await;
+    let client = server.administrator().await;
+    let platform = crate::demonstration::platform(&client).await;
+    let routes = [
+        (Method::POST, "/authenticate".to_owned()),
+        (Method::PUT, format!("/vui/platforms/{platform}/pubsub/harbor")),
+        (Method::POST, format!("/vui/platforms/{platform}/agents/config.store/rpc/peerlist")),
+        (Method::PUT, format!("/vui/platforms/{platform}/agents/some.agent/configs/broken")),
+    ];
+    let deep = "[".repeat(100_000);
+    for (method, path) in &routes {
+        for body in ["{", "{\"a\":", "\u{feff}", "{\"a\":1}x", "nul", "\"\\ud800\"", &deep] {
+            let request = client.request(method.clone(), path).header("content-type", "application/json").body(body.to_owned());
+            let answer = client.send(request).await;
+            assert!((400..500).contains(&answer.status), "{method} {path} {body:.20}: {answer:?}");
+        }
+        let request = client.request(method.clone(), path).header("content-type", "application/json").body(vec![0xff, 0xfe, b'{', 0x80]);
+        let answer = client.send(request).await;
+        assert!((400..500).contains(&answer.status), "{method} {path} not UTF-8: {answer:?}");
+    }
+    client.get(&format!("/vui/platforms/{platform}/agents/some.agent/configs/broken")).await.expect(400);
+    client.get("/healthz").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_413() {
+    let server = TestServer::start().await;
+    let client = server.administrator().await;
+    let platform = crate::demonstration::platform(&client).await;
+    let huge = vec![b' '; 64 * 1024 * 1024];
+    for (method, path) in [
+        (Method::POST, "/authenticate".to_owned()),
+        (Method::PUT, format!("/vui/platforms/{platform}/pubsub/harbor")),
+        (Method::PUT, format!("/vui/platforms/{platform}/agents/some.agent/configs/huge")),
+    ] {
+        let request = client.request(method.clone(), &path).header("content-type", "application/json").body(huge.clone());
+        // The server may close before it read everything; then there is no answer to read, and that is fine.
+        if let Ok(answer) = client.try_send(request).await {
+            assert_eq!(answer.status, 413, "{method} {path}: {answer:?}");
+        }
+    }
+    client.get("/healthz").await.expect(200);
+}
+
+#[tokio::test]
+async fn hostile_names_are_kept_or_refused_but_never_act() {
+    let server = TestServer::start().await;
+    let client = server.administrator().await;
+    let platform = crate::demonstration::platform(&client).await;
+    let agents = format!("/vui/platforms/{platform}/agents");
+    let long = "n".repeat(64 * 1024);
+    for name in HOSTILE.iter().copied().chain(["../../../escaped", "a/../../../escaped", "/etc/passwd", "", long.as_str()]) {
+        let shown: String = name.chars().take(40).collect();
+        let created = client.post(&format!("{agents}/some.agent/configs?config-name={}", encode(name)), &json!({"named": 1})).await;
+        assert!([201, 400, 414, 431].contains(&created.status), "{shown:?}: {created:?}");
+        if created.status == 201 {
+            let names = client.get(&format!("{agents}/some.agent/configs")).await.expect(200).json();
+            assert!(names["links"].as_object().unwrap().contains_key(name), "{shown:?} was taken and is not listed: {names}");
+            let route = names["links"][name].as_str().unwrap();
+            client.get(route).await.expect(200);
+            client.delete(route).await.expect(204);
+        }
+        for path in [
+            format!("{agents}/{}/status", encode(name)),
+            format!("/vui/platforms/{}", encode(name)),
+            format!("{agents}/{}/configs", encode(name)),
+        ] {
+            let answer = client.get(&path).await;
+            assert!(answer.status < 500 && answer.status != 405, "{shown:?} {path:.60}: {answer:?}");
+        }
+        for path in [
+            format!("/vui/platforms/{platform}/devices/{}", encode(name)),
+            format!("/vui/platforms/{platform}/devices?read-all=true&regex={}", encode(name)),
+        ] {
+            let answer = client.get(&path).await;
+            assert!(answer.status < 500, "{shown:?} {path:.60}: {answer:?}");
+        }
+    }
+    let outside: Vec<_> =
+        std::fs::read_dir(server.home().parent().unwrap()).unwrap().flatten().filter(|entry| entry.file_name() == "escaped").collect();
+    assert!(outside.is_empty(), "a name left the home: {outside:?}");
+    assert!(
+        !crate::first_start::files(server.home())
+            .iter()
+            .any(|path| path.ends_with("escaped") && !path.to_string_lossy().contains("configuration"))
+    );
+    client.get("/readyz").await.expect(200);
+}
+
+#[tokio::test]
+async fn hostile_tags_and_topics_come_back_as_they_were() {
+    let server = TestServer::demo().await;
+    let client = server.administrator().await;
+    let platform = crate::demonstration::platform(&client).await;
+    let tag = format!("/vui/platforms/{platform}/agents/platform.actuator/tag");
+    for name in HOSTILE {
+        let answer = client.put(&tag, &json!({"tag": name})).await;
+        assert!([204, 400].contains(&answer.status), "{name:?}: {answer:?}");
+        if answer.status == 204 {
+            assert_eq!(client.get(&tag).await.expect(200).json()["tag"], json!(name));
+        }
+        let answer = client
+            .put(&format!("/vui/platforms/{platform}/pubsub/harbor/{}", encode(name)), &json!({"headers": {}, "message": name}))
+            .await;
+        assert!([200, 400].contains(&answer.status), "{name:?}: {answer:?}");
+    }
+    client.put(&tag, &json!({"tag": "x".repeat(65)})).await.expect(400);
+}
+
+#[tokio::test]
+async fn a_broken_registry_names_its_line_and_leaves_other_devices_alone() {
+    let server = TestServer::demo().await;
+    let client = server.administrator().await;
+    let platform = crate::demonstration::platform(&client).await;
+    let configs = format!("/vui/platforms/{platform}/agents/platform.driver/configs");
+    let registries = [
+        ("bom", "\u{feff}Point Name,Volttron Point Name,Units,Starting Value,Type,Writable\r\nA,A,F,1,float,TRUE\r\n", true),
+        ("ragged", "Point Name,Volttron Point Name,Units,Starting Value,Type,Writable\nA,A,F\nB,B,F,1,float,TRUE,extra,extra\n", false),
+        ("duplicate", "Point Name,Volttron Point Name,Units,Starting Value,Type,Writable\nA,A,F,1,float,TRUE\nA,A,F,1,float,TRUE\n", false),
+        ("empty", "", false),
+    ];
+    for (name, csv, _) in &registries {
+        let request = client.request(Method::PUT, &format!("{configs}/registry_configs/{name}.csv")).header("content-type", "text/csv");
+        let stored = client.send(request.body((*csv).to_owned())).await;
+        assert!([204, 400].contains(&stored.status), "{name}: {stored:?}");
+        let device = json!({"driver_type": "fake", "driver_config": {}, "registry_config": format!("config://registry_configs/{name}.csv"), "interval": 1});
+        let stored = client.put(&format!("{configs}/devices/bad/input/{name}"), &device).await;
+        assert!([204, 400].contains(&stored.status), "{name}: {stored:?}");
+    }
+    let good = crate::demonstration::writable(&client, &platform).await;
+    assert!(good.is_some(), "the other devices are gone");
+    let points = client.get(&format!("/vui/platforms/{platform}/devices/bad/input/bom?read-all=true")).await.expect(200).json();
+    assert!(
+        points.as_object().is_some_and(|points: &serde_json::Map<String, Value>| points.keys().any(|topic| topic.ends_with("/A"))),
+        "{points}"
+    );
+    client.get("/healthz").await.expect(200);
+}

@@ -1,0 +1,184 @@
+//! First start, second start, and the end: what a home gets, who may start on it, and how signals are obeyed.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use vt_testkit::TestServer;
+
+const END_DEADLINE: Duration = Duration::from_secs(5);
+
+#[tokio::test]
+async fn a_fresh_home_gets_all_it_needs_and_keeps_its_secrets() {
+    let server = TestServer::start().await;
+    let home = server.home();
+    for name in ["config", "VOLTTRON_PID", "first-run-code"] {
+        assert!(home.join(name).is_file(), "{name} is missing in {:?}", files(home));
+    }
+    assert!(server.ca_file().is_file());
+    let pid = std::fs::read_to_string(home.join("VOLTTRON_PID")).unwrap();
+    assert_eq!(pid.trim(), server.pid().to_string());
+
+    let secret = |path: &PathBuf| {
+        let text = String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned();
+        text.contains("PRIVATE KEY") || ["first-run-code", "web-users.json"].iter().any(|name| path.ends_with(name))
+    };
+    server.administrator().await;
+    let secrets: Vec<PathBuf> = files(home).into_iter().filter(secret).collect();
+    assert!(secrets.len() >= 2, "expected keys and users among {:?}", files(home));
+    for path in secrets {
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{}", path.display());
+    }
+    for path in files(home).iter().filter(|path| path.to_string_lossy().contains(".sqlite")) {
+        let mode = std::fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o007, 0, "{} is open to everybody: {mode:o}", path.display());
+    }
+}
+
+#[tokio::test]
+async fn the_one_time_code_makes_one_administrator_and_no_password_exists_before() {
+    let server = TestServer::start().await;
+    let code = server.code().unwrap();
+    assert!(server.output().contains(&format!("{}/setup", server.url())), "{}", server.output());
+    assert!(server.output().contains(&code), "{}", server.output());
+
+    let client = server.client();
+    for (user, password) in [("admin", "admin"), ("volttron", "volttron"), ("admin", "")] {
+        let answer = client.post("/authenticate", &serde_json::json!({"username": user, "password": password})).await;
+        assert_eq!(answer.status, 401, "{user}/{password}: {answer:?}");
+    }
+
+    server.administrator().await.get("/vui").await.expect(200);
+    assert_eq!(server.code(), None, "the used code is still there");
+    let again = setup(&server, &code, "second", "another long password").await;
+    assert!(again >= 400, "a used code was accepted: {again}");
+    let mut client = server.client();
+    client.log_in("admin", "correct horse battery").await;
+}
+
+#[tokio::test]
+async fn a_wrong_code_is_refused_and_guessing_is_slowed_down() {
+    let server = TestServer::start().await;
+    let mut statuses = Vec::new();
+    for number in 0..20 {
+        statuses.push(setup(&server, &format!("AAAA-AAAA-{number:04}"), "admin", "correct horse battery").await);
+    }
+    assert!(statuses.iter().all(|status| (400..500).contains(status)), "{statuses:?}");
+    assert!(statuses.contains(&429), "twenty wrong codes in a row were all looked at: {statuses:?}");
+}
+
+#[tokio::test]
+async fn a_second_start_on_the_same_home_is_refused_with_a_sentence() {
+    let server = TestServer::start().await;
+    let second =
+        vt_testkit::program::run("volttron", server.home(), &["--bind-web-address", "https://127.0.0.1:0"], Duration::from_secs(20)).await;
+    assert!(second.code.is_some_and(|code| code != 0), "{second:?}");
+    assert!(second.stderr.contains("already"), "{second:?}");
+    assert!(second.stderr.lines().count() <= 3, "a sentence, not a trace: {second:?}");
+    server.client().get("/healthz").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_home_left_by_a_killed_server_starts_again() {
+    let mut server = TestServer::start().await;
+    let ca = std::fs::read(server.ca_file()).unwrap();
+    let code = server.code();
+    server.kill().await;
+    assert!(server.home().join("VOLTTRON_PID").exists(), "kill -9 leaves no time to remove the file");
+    server.start_again().await;
+    assert_eq!(std::fs::read(server.ca_file()).unwrap(), ca, "the authority must stay the same");
+    assert_eq!(server.code(), code, "while there is no user the code must stay the same");
+}
+
+#[tokio::test]
+async fn signals_end_everything_in_order() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let mut server = TestServer::demo().await;
+        let client = server.administrator().await;
+        let platform = crate::demonstration::platform(&client).await;
+        let mut socket = crate::sockets::legacy(&server, &client, &format!("/vui/platforms/{platform}/pubsub/devices")).await.unwrap();
+        socket.next_text(Duration::from_secs(20)).await.unwrap();
+
+        let (code, took) = server.end(signal, END_DEADLINE).await;
+        assert_eq!(code, Some(0), "{signal} after {took:?}");
+        assert!(!server.home().join("VOLTTRON_PID").exists(), "{signal} left the PID file");
+        while socket.next_text(Duration::from_secs(5)).await.is_some() {}
+    }
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    let mut server = TestServer::demo().await;
+    server.signal(Signal::SIGTERM);
+    server.signal(Signal::SIGTERM);
+    server.ended(END_DEADLINE).await;
+}
+
+#[tokio::test]
+async fn settings_come_from_options_before_environment_before_file() {
+    let of = |text: &str| text.to_owned();
+    let file = "[volttron]\ninstance-name = fromfile\n";
+    let by_file = TestServer::builder().file("config", file).start().await;
+    assert_eq!(crate::demonstration::platform(&by_file.administrator().await).await, of("fromfile"));
+    let by_environment = TestServer::builder().file("config", file).environment("VOLTTRON_INSTANCE_NAME", "fromenv").start().await;
+    assert_eq!(crate::demonstration::platform(&by_environment.administrator().await).await, of("fromenv"));
+    let by_option = TestServer::builder()
+        .file("config", file)
+        .environment("VOLTTRON_INSTANCE_NAME", "fromenv")
+        .argument("--instance-name")
+        .argument("fromoption")
+        .start()
+        .await;
+    assert_eq!(crate::demonstration::platform(&by_option.administrator().await).await, of("fromoption"));
+}
+
+#[tokio::test]
+async fn a_broken_file_is_refused_with_file_and_line() {
+    for (text, line) in [
+        ("[volttron]\ninstance-name = a\nno-such-key = 1\n", 3),
+        ("[volttron]\nbind-web-address = ftp://127.0.0.1\n", 2),
+        ("[volttron]\ninstance-name\n", 2),
+        ("instance-name = a\n[volttron\n", 2),
+        ("[volttron]\n\naccess-token-minutes = many\n", 3),
+        ("[volttron]\nweb-ssl-cert = /nowhere.pem\n", 2),
+    ] {
+        let finished = TestServer::builder().file("config", text).refused().await;
+        assert!(finished.code.is_some_and(|code| code != 0), "{text:?}: {finished:?}");
+        assert!(finished.stderr.contains("config"), "{text:?} names no file: {finished:?}");
+        assert!(
+            finished.stderr.contains(&format!("line {line}")) || finished.stderr.contains(&format!(":{line}")),
+            "{text:?} names no line: {finished:?}"
+        );
+        assert!(!finished.stderr.contains("panicked"), "{finished:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_said_so_and_leaves_nothing_behind() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("https://{}", taken.local_addr().unwrap());
+    let finished = TestServer::builder().argument("--bind-web-address").argument(&address).refused().await;
+    assert!(finished.code.is_some_and(|code| code != 0), "{finished:?}");
+    assert!(finished.stderr.contains(&taken.local_addr().unwrap().port().to_string()), "{finished:?}");
+    assert!(!finished.stdout.contains("ready"), "{finished:?}");
+}
+
+async fn setup(server: &TestServer, code: &str, user: &str, password: &str) -> u16 {
+    server.client().setup(code, user, password).await.status
+}
+
+/// Every file below a folder.
+pub fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else if path.is_file() {
+            found.push(path);
+        }
+    }
+    found
+}

@@ -15,7 +15,8 @@ use vt_types::{AgentUuid, Clock};
 
 use crate::HostConfig;
 use crate::board::Board;
-use crate::supervisor::{Answer, Command, Shared, Supervisor};
+use crate::supervised::{Answer, Around};
+use crate::supervisor::{Command, Supervisor};
 
 /// Commands that may wait for the supervisor, which never takes long; further callers wait their turn.
 const COMMANDS_MAX: usize = 256;
@@ -24,7 +25,8 @@ const COMMANDS_MAX: usize = 256;
 pub struct Host {
     kinds: BTreeMap<&'static str, AgentKind>,
     commands: mpsc::Sender<Command>,
-    shared: Arc<Shared>,
+    board: Arc<Board>,
+    forgotten: Arc<Mutex<Vec<AgentUuid>>>,
     all: CancellationToken,
     supervisor: JoinHandle<()>,
 }
@@ -34,11 +36,12 @@ impl Host {
     #[must_use]
     pub fn new(bus: Bus, catalogue: Vec<AgentKind>, config: HostConfig, clock: Arc<dyn Clock>) -> Self {
         let (commands, received) = mpsc::channel(COMMANDS_MAX);
-        let shared = Arc::new(Shared { board: Board::default(), forgotten: Mutex::default() });
+        let (board, forgotten) = (Arc::new(Board::default()), Arc::default());
         let all = CancellationToken::new();
-        let supervisor = Supervisor::new(bus, config, clock, Arc::clone(&shared), received, all.clone());
+        let supervisor =
+            Supervisor::new(bus, Around { config, board: Arc::clone(&board), clock }, Arc::clone(&forgotten), received, all.clone());
         let supervisor = tokio::spawn(supervisor.run());
-        Self { kinds: catalogue.into_iter().map(|kind| (kind.kind, kind)).collect(), commands, shared, all, supervisor }
+        Self { kinds: catalogue.into_iter().map(|kind| (kind.kind, kind)).collect(), commands, board, forgotten, all, supervisor }
     }
 
     async fn ask(&self, command: impl FnOnce(Answer) -> Command) -> Result<(), LaunchError> {
@@ -82,17 +85,17 @@ impl AgentLauncher for Host {
     }
 
     fn state(&self, uuid: AgentUuid) -> RunState {
-        self.shared.board.state(uuid)
+        self.board.state(uuid)
     }
 
     fn forget(&self, uuid: AgentUuid) {
-        if self.shared.board.forget(uuid) {
-            self.shared.forgotten.lock().push(uuid);
+        if self.board.forget(uuid) {
+            self.forgotten.lock().push(uuid);
         }
     }
 
     fn observe(&self, observer: Arc<dyn LaunchObserver>) {
-        self.shared.board.observe(observer);
+        self.board.observe(observer);
     }
 }
 

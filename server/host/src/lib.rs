@@ -1,7 +1,7 @@
 //! Runs installed built-in agents: starts each on an operating-system thread of its own, supervises it, restarts it with back-off, and
 //! stops it even when it does not want to. Implements [`vt_backends::AgentLauncher`].
 //!
-//! Map: `host` (the launcher that others call), `supervisor` (the one task that owns the state of every agent), `thread` (what happens on
+//! Map: `host` (the launcher that others call), `supervisor` (the one task that owns the state of every agent), `supervised` (one agent's life), `thread` (what happens on
 //! an agent's thread), `restart` (when and whether to try again; pure), `board` (what each agent does, for readers and observers),
 //! `config` (time limits and bounds).
 //!
@@ -14,6 +14,7 @@ mod board;
 mod config;
 mod host;
 mod restart;
+mod supervised;
 mod supervisor;
 mod thread;
 

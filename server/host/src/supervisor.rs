@@ -15,15 +15,11 @@ use tokio_util::sync::CancellationToken;
 use vt_agent::{AgentKind, Liveness};
 use vt_backends::{InstalledAgent, LaunchError, RunState};
 use vt_bus::Bus;
-use vt_types::{AgentUuid, Clock};
+use vt_types::AgentUuid;
 
-use crate::HostConfig;
-use crate::board::Board;
-use crate::restart::{FailureRecord, Verdict};
-use crate::thread::{self, Exit, Grip, Job, Reports};
-
-/// Answers a command.
-pub type Answer = oneshot::Sender<Result<(), LaunchError>>;
+use crate::restart::FailureRecord;
+use crate::supervised::{Answer, Around, End, Phase, Run, Supervised, Why, tell};
+use crate::thread::{self, Exit, Job, Reports};
 
 /// What others ask for.
 pub enum Command {
@@ -35,20 +31,12 @@ pub enum Command {
     StopAll(oneshot::Sender<()>),
 }
 
-/// What the supervisor shares with the launcher.
-pub struct Shared {
-    /// States, for readers.
-    pub board: Board,
-    /// Agents that were forgotten and of which nothing need be kept.
-    pub forgotten: Mutex<Vec<AgentUuid>>,
-}
-
 /// The supervisor; [`Supervisor::run`] is its task.
 pub struct Supervisor {
     bus: Bus,
-    config: HostConfig,
-    clock: Arc<dyn Clock>,
-    shared: Arc<Shared>,
+    around: Around,
+    /// Agents that were forgotten and of which nothing need be kept.
+    forgotten: Arc<Mutex<Vec<AgentUuid>>>,
     commands: mpsc::Receiver<Command>,
     /// Cancelled when the host is dropped; parent of every agent's stop token.
     all: CancellationToken,
@@ -57,74 +45,6 @@ pub struct Supervisor {
     stopping_all: Vec<oneshot::Sender<()>>,
     runs: u64,
     checked: Instant,
-}
-
-struct Supervised {
-    agent: InstalledAgent,
-    kind: AgentKind,
-    phase: Phase,
-    record: FailureRecord,
-    /// Restarts since the agent was last started on request.
-    restarts: u32,
-}
-
-enum Phase {
-    /// The board says how it ended.
-    Idle,
-    Starting {
-        run: Run,
-        until: Instant,
-        /// `None` for a restart by the supervisor.
-        answer: Option<Answer>,
-    },
-    Running {
-        run: Run,
-        liveness: Liveness,
-        since: Instant,
-        /// Whether the last look found it hanging; the second one in a row counts.
-        suspected: bool,
-    },
-    Ending {
-        run: Run,
-        until: Instant,
-        pressed: bool,
-        ran: Duration,
-        why: Why,
-    },
-    BackingOff {
-        until: Instant,
-    },
-}
-
-/// One run of an agent.
-struct Run {
-    id: u64,
-    grip: Grip,
-}
-
-/// Why an agent is being ended.
-enum Why {
-    Asked(Vec<Answer>),
-    Hangs(String),
-    /// It did not connect in time; somebody waits for that news.
-    NotConnected(Option<Answer>),
-}
-
-/// How a run that was being ended came to its end.
-#[derive(Clone, Copy)]
-enum End {
-    /// Its thread ended with this exit code.
-    Exited(i32),
-    /// Its thread hangs and was left behind.
-    GivenUp,
-}
-
-/// What an agent's transitions need of the supervisor, apart from the map that the agent itself is borrowed from.
-#[derive(Clone, Copy)]
-struct Around<'a> {
-    config: &'a HostConfig,
-    board: &'a Board,
-    clock: &'a dyn Clock,
 }
 
 /// What a thread reports.
@@ -143,17 +63,15 @@ impl Supervisor {
     /// A supervisor of no agents yet.
     pub fn new(
         bus: Bus,
-        config: HostConfig,
-        clock: Arc<dyn Clock>,
-        shared: Arc<Shared>,
+        around: Around,
+        forgotten: Arc<Mutex<Vec<AgentUuid>>>,
         commands: mpsc::Receiver<Command>,
         all: CancellationToken,
     ) -> Self {
         Self {
             bus,
-            config,
-            clock,
-            shared,
+            around,
+            forgotten,
             commands,
             all,
             agents: HashMap::new(),
@@ -166,7 +84,7 @@ impl Supervisor {
 
     /// Runs until the host is dropped.
     pub async fn run(mut self) {
-        let mut check = tokio::time::interval(self.config.check_interval);
+        let mut check = tokio::time::interval(self.around.config.check_interval);
         check.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let deadline = self.next_deadline();
@@ -189,19 +107,15 @@ impl Supervisor {
             Command::Start(agent, kind, answer) => self.start_on_request(*agent, kind, answer),
             Command::Stop(uuid, answer) => match self.agents.get_mut(&uuid) {
                 Some(supervised) => {
-                    let until = Instant::now() + self.config.stop_grace;
-                    supervised.stop(
-                        until,
-                        Some(answer),
-                        Around { config: &self.config, board: &self.shared.board, clock: self.clock.as_ref() },
-                    );
+                    let until = Instant::now() + self.around.config.stop_grace;
+                    supervised.stop(until, Some(answer), &self.around);
                 }
                 None => tell(Some(answer), Ok(())),
             },
             Command::StopAll(done) => {
-                let until = Instant::now() + self.config.stop_all_grace;
+                let until = Instant::now() + self.around.config.stop_all_grace;
                 for supervised in self.agents.values_mut() {
-                    supervised.stop(until, None, Around { config: &self.config, board: &self.shared.board, clock: self.clock.as_ref() });
+                    supervised.stop(until, None, &self.around);
                 }
                 self.stopping_all.push(done);
             }
@@ -228,7 +142,7 @@ impl Supervisor {
             }
         };
         let hanging = supervised.record.abandoned;
-        if hanging >= self.config.abandoned_max {
+        if hanging >= self.around.config.abandoned_max {
             let problem = format!("{hanging} threads of earlier runs still hang; restart the platform to get rid of them");
             return tell(Some(answer), Err(LaunchError::System(problem)));
         }
@@ -238,12 +152,13 @@ impl Supervisor {
     /// Starts a run of an agent that has none.
     fn launch(&mut self, uuid: AgentUuid, answer: Option<Answer>) {
         let Some(supervised) = self.agents.get_mut(&uuid) else { return };
-        let job = Job::new(&self.bus, supervised.kind, &supervised.agent, &self.config, Arc::clone(&self.clock));
+        let job = Job::new(&self.bus, supervised.kind, &supervised.agent, &self.around.config, Arc::clone(&self.around.clock));
         match thread::start(job, self.all.child_token()) {
             Ok((grip, Reports { connected, ended })) => {
                 self.runs += 1;
                 let run = self.runs;
-                supervised.phase = Phase::Starting { run: Run { id: run, grip }, until: Instant::now() + self.config.start_limit, answer };
+                supervised.phase =
+                    Phase::Starting { run: Run { id: run, grip }, until: Instant::now() + self.around.config.start_limit, answer };
                 self.reports.push(Box::pin(async move {
                     let gone = || LaunchError::System("the agent's thread ended before it was connected".to_owned());
                     let result = connected.await.unwrap_or_else(|_| Err(gone()));
@@ -259,13 +174,7 @@ impl Supervisor {
         let Some(supervised) = self.agents.get_mut(&uuid) else { return };
         let exit = Exit { code: 1, reason: error.to_string() };
         let give_up = answer.is_some();
-        supervised.failed(
-            pid,
-            exit,
-            Duration::ZERO,
-            give_up,
-            Around { config: &self.config, board: &self.shared.board, clock: self.clock.as_ref() },
-        );
+        supervised.failed(pid, exit, Duration::ZERO, give_up, &self.around);
         tell(answer, Err(error));
     }
 
@@ -289,10 +198,10 @@ impl Supervisor {
         match std::mem::replace(&mut supervised.phase, Phase::Idle) {
             Phase::Starting { run, answer, .. } if run.id == run_id => {
                 let pid = run.grip.pid();
-                let state = RunState::Running { pid, since: self.clock.now(), restarts: supervised.restarts };
+                let state = RunState::Running { pid, since: self.around.clock.now(), restarts: supervised.restarts };
                 supervised.phase = Phase::Running { run, liveness, since: Instant::now(), suspected: false };
                 tracing::info!(agent = %supervised.agent.identity, pid, restarts = supervised.restarts, "agent started");
-                self.shared.board.set(&supervised.agent, &state);
+                self.around.board.set(&supervised.agent, &state);
                 tell(answer, Ok(()));
             }
             // It is being stopped already, or it was abandoned.
@@ -313,18 +222,17 @@ impl Supervisor {
 
     fn ended(&mut self, uuid: AgentUuid, run_id: u64, exit: Exit) {
         let Some(supervised) = self.agents.get_mut(&uuid) else { return };
-        let around = Around { config: &self.config, board: &self.shared.board, clock: self.clock.as_ref() };
         match std::mem::replace(&mut supervised.phase, Phase::Idle) {
             Phase::Running { run, since, .. } if run.id == run_id => {
                 let pid = run.grip.pid();
                 if exit.code == 0 {
-                    supervised.stopped(pid, 0, around);
+                    supervised.stopped(pid, 0, &self.around);
                 } else {
-                    supervised.failed(pid, exit, since.elapsed(), false, around);
+                    supervised.failed(pid, exit, since.elapsed(), false, &self.around);
                 }
             }
             Phase::Ending { run, ran, why, .. } if run.id == run_id => {
-                supervised.finish(run.grip.pid(), End::Exited(exit.code), ran, why, around);
+                supervised.finish(run.grip.pid(), End::Exited(exit.code), ran, why, &self.around);
             }
             other => {
                 // A thread that had been abandoned came to its end after all.
@@ -338,12 +246,12 @@ impl Supervisor {
     fn look_for_hanging(&mut self) {
         let now = Instant::now();
         // When the supervisor itself was kept from running, so were the agents: that proves nothing about them.
-        let late = now - self.checked > self.config.check_interval * 3;
+        let late = now - self.checked > self.around.config.check_interval * 3;
         self.checked = now;
         if late {
             return;
         }
-        let (silent_max, busy_max) = (millis(self.config.silent_max), millis(self.config.busy_max));
+        let (silent_max, busy_max) = (millis(self.around.config.silent_max), millis(self.around.config.busy_max));
         for supervised in self.agents.values_mut() {
             let Phase::Running { run, liveness, since, suspected } = &mut supervised.phase else { continue };
             let (silent_ms, busy_ms) = (liveness.silent_ms(), liveness.busy_ms());
@@ -362,8 +270,13 @@ impl Supervisor {
             run.grip.ask();
             run.grip.press();
             let (id, grip, ran) = (run.id, run.grip.clone(), since.elapsed());
-            supervised.phase =
-                Phase::Ending { run: Run { id, grip }, until: now + self.config.kill_grace, pressed: true, ran, why: Why::Hangs(reason) };
+            supervised.phase = Phase::Ending {
+                run: Run { id, grip },
+                until: now + self.around.config.kill_grace,
+                pressed: true,
+                ran,
+                why: Why::Hangs(reason),
+            };
         }
     }
 
@@ -386,25 +299,19 @@ impl Supervisor {
                 Phase::Starting { run, until, answer } if until <= now => {
                     run.grip.ask();
                     run.grip.press();
-                    let until = now + self.config.kill_grace;
+                    let until = now + self.around.config.kill_grace;
                     supervised.phase = Phase::Ending { run, until, pressed: true, ran: Duration::ZERO, why: Why::NotConnected(answer) };
                 }
                 Phase::Ending { run, until, pressed: false, ran, why } if until <= now => {
                     tracing::warn!(agent = %supervised.agent.identity, pid = run.grip.pid(), "agent does not end by itself; it is pressed");
                     run.grip.press();
-                    supervised.phase = Phase::Ending { run, until: now + self.config.kill_grace, pressed: true, ran, why };
+                    supervised.phase = Phase::Ending { run, until: now + self.around.config.kill_grace, pressed: true, ran, why };
                 }
                 Phase::Ending { run, until, pressed: true, ran, why } if until <= now => {
                     supervised.record.abandoned += 1;
                     let (pid, hanging) = (run.grip.pid(), supervised.record.abandoned);
                     tracing::error!(agent = %supervised.agent.identity, pid, hanging, "agent's thread does not end; it is given up");
-                    supervised.finish(
-                        pid,
-                        End::GivenUp,
-                        ran,
-                        why,
-                        Around { config: &self.config, board: &self.shared.board, clock: self.clock.as_ref() },
-                    );
+                    supervised.finish(pid, End::GivenUp, ran, why, &self.around);
                 }
                 other => supervised.phase = other,
             }
@@ -426,7 +333,7 @@ impl Supervisor {
                 }
             }
         }
-        let forgotten = std::mem::take(&mut *self.shared.forgotten.lock());
+        let forgotten = std::mem::take(&mut *self.forgotten.lock());
         for uuid in forgotten {
             if let Place::Occupied(place) = self.agents.entry(uuid)
                 && matches!(place.get().phase, Phase::Idle)
@@ -434,103 +341,6 @@ impl Supervisor {
                 place.remove();
             }
         }
-    }
-}
-
-impl Supervised {
-    /// Asks the agent to end until `until`; `answer` hears of it.
-    fn stop(&mut self, until: Instant, answer: Option<Answer>, around: Around<'_>) {
-        match std::mem::replace(&mut self.phase, Phase::Idle) {
-            Phase::Idle => tell(answer, Ok(())),
-            Phase::BackingOff { .. } => {
-                let (pid, code) = around.board.state(self.agent.uuid).pid_and_exit_code();
-                self.stopped(pid.unwrap_or(0), code.unwrap_or(0), around);
-                tell(answer, Ok(()));
-            }
-            Phase::Starting { run, answer: starter, .. } => {
-                tell(starter, Err(LaunchError::System("it was stopped before it was connected".to_owned())));
-                run.grip.ask();
-                self.phase =
-                    Phase::Ending { run, until, pressed: false, ran: Duration::ZERO, why: Why::Asked(answer.into_iter().collect()) };
-            }
-            Phase::Running { run, since, .. } => {
-                run.grip.ask();
-                let why = Why::Asked(answer.into_iter().collect());
-                self.phase = Phase::Ending { run, until, pressed: false, ran: since.elapsed(), why };
-            }
-            Phase::Ending { run, until: earlier, pressed, ran, why } => {
-                let why = match why {
-                    Why::Asked(mut answers) => {
-                        answers.extend(answer);
-                        Why::Asked(answers)
-                    }
-                    Why::Hangs(_) => Why::Asked(answer.into_iter().collect()),
-                    Why::NotConnected(starter) => {
-                        tell(starter, Err(LaunchError::System("it did not connect to the bus in time".to_owned())));
-                        Why::Asked(answer.into_iter().collect())
-                    }
-                };
-                self.phase = Phase::Ending { run, until: until.min(earlier), pressed, ran, why };
-            }
-        }
-    }
-
-    /// The end of a run that was being ended.
-    fn finish(&mut self, pid: u32, end: End, ran: Duration, why: Why, around: Around<'_>) {
-        let killed = Exit::killed().code;
-        match why {
-            Why::Asked(answers) => {
-                let exit_code = match end {
-                    End::Exited(code) => code,
-                    End::GivenUp => killed,
-                };
-                self.stopped(pid, exit_code, around);
-                for answer in answers {
-                    tell(Some(answer), if matches!(end, End::GivenUp) { Err(LaunchError::Unresponsive) } else { Ok(()) });
-                }
-            }
-            Why::Hangs(reason) => self.failed(pid, Exit { code: killed, reason }, ran, false, around),
-            Why::NotConnected(answer) => {
-                let reason = format!("it did not connect to the bus within {} s", around.config.start_limit.as_secs_f32());
-                self.failed(pid, Exit { code: killed, reason: reason.clone() }, ran, answer.is_some(), around);
-                tell(answer, Err(LaunchError::System(reason)));
-            }
-        }
-    }
-
-    fn stopped(&mut self, pid: u32, exit_code: i32, around: Around<'_>) {
-        self.phase = Phase::Idle;
-        self.record.failures = 0;
-        tracing::info!(agent = %self.agent.identity, pid, exit_code, "agent stopped");
-        around.board.set(&self.agent, &RunState::Stopped { pid, exit_code, at: around.clock.now() });
-    }
-
-    fn failed(&mut self, pid: u32, exit: Exit, ran: Duration, give_up: bool, around: Around<'_>) {
-        let Exit { code: exit_code, reason } = exit;
-        let (at, identity) = (around.clock.now(), &self.agent.identity);
-        let verdict = self.record.failed(ran, around.config, rand::random::<f64>());
-        let state = match verdict {
-            Verdict::RestartAfter(pause) if !give_up => {
-                let failures = self.record.failures;
-                tracing::warn!(agent = %identity, pid, exit_code, reason, failures, restart_in_s = pause.as_secs_f32(), "agent failed");
-                self.phase = Phase::BackingOff { until: Instant::now() + pause };
-                let restart_at = at + chrono::TimeDelta::from_std(pause).unwrap_or_default();
-                RunState::BackingOff { pid, exit_code, reason, at, restart_at, failures }
-            }
-            Verdict::RestartAfter(_) | Verdict::GiveUp => {
-                tracing::error!(agent = %identity, pid, exit_code, reason, "agent failed and is not started again by itself");
-                self.phase = Phase::Idle;
-                RunState::Failed { pid, exit_code, reason, at }
-            }
-        };
-        around.board.set(&self.agent, &state);
-    }
-}
-
-fn tell(answer: Option<Answer>, result: Result<(), LaunchError>) {
-    if let Some(answer) = answer {
-        // Whoever asked stopped waiting.
-        drop(answer.send(result));
     }
 }
 

@@ -1,1 +1,27 @@
-//! vt-storage-files
+//! Repositories on files below `VOLTTRON_HOME`, in VOLTTRON's places and formats, so that people, scripts and VOLTTRON's own tools read
+//! and edit them; and the home itself: its directories, its lock, its certificates.
+//!
+//! Map: `home` (directories, lock, process id file), `users` (`web-users.json`), `configs` (`configuration_store/`), `installations`
+//! (`agents/`), `policy` (`protected_topics.json`), `certificates` (`certificates/`), `atomic` (how everything is written), `json`
+//! (objects that name line and doubled key), `stamp` (has somebody edited a file).
+//!
+//! Invariant: a file is replaced as a whole or not at all; what was answered with `Ok` is on the disk. All file work runs on blocking
+//! threads. Not here: what the records mean, and who may change them.
+
+mod atomic;
+mod blocking;
+mod certificates;
+mod configs;
+mod home;
+mod installations;
+mod json;
+mod policy;
+mod stamp;
+mod users;
+
+pub use certificates::{CertificateFolder, PemPair};
+pub use configs::FileConfigs;
+pub use home::{Home, HomeError, HomeLock};
+pub use installations::FileInstallations;
+pub use policy::FilePolicy;
+pub use users::FileUsers;

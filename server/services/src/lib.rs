@@ -1,1 +1,34 @@
-//! vt-services
+//! What the platform does. Each capability is one method of one service; RPC on the bus and REST both call that method.
+//!
+//! Map: `caller` (who asks) and `error`; `auth` (users, sessions, tokens), `agents` (life cycle, the control service), `config_store`,
+//! `health`, `alerts`, `audit`, `logs`, `policy` (the bus's interceptor), `devices`, `history`, `live`.
+//!
+//! Deliberately no HTTP, no SQL, no files and no processes here: those are edges and adapters.
+//!
+//! Invariants: every state change takes a [`Caller`], checks its rights and is in the audit log; what was answered OK is durable before
+//! anybody is told of it; no lock is held while a peer is asked.
+
+pub mod agents;
+pub mod alerts;
+pub mod audit;
+pub mod auth;
+pub mod caller;
+pub mod config_store;
+pub mod error;
+pub mod health;
+pub mod logs;
+mod policy;
+mod wiring;
+
+pub use agents::{AgentEvent, AgentView, Agents, InstallRequest};
+pub use alerts::Alerts;
+pub use audit::Audit;
+pub use auth::{Auth, AuthConfig, PasswordPolicy, Session, SigningKey, TokenPair, UserView};
+pub use caller::Caller;
+pub use config_store::{ConfigStore, ConfigView};
+pub use error::ServiceError;
+pub use health::{HealthView, PlatformHealth, RollUp};
+pub use logs::{LogBook, LogLevel, LogLine, NewLogLine};
+// Edges know only this crate and `types`; these words of `backends` are part of what services say.
+pub use vt_backends::{AgentKindInfo, AlertRecord, AuditFilter, AuditRecord, ConfigType, RunState};
+pub use wiring::{BusView, InstanceInfo, PeerView, Services, ServicesDeps, ServicesTasks, StartError};

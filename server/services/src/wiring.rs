@@ -14,7 +14,7 @@ use vt_types::identity::known;
 use vt_types::timestamp::Timestamp;
 use vt_types::{Clock, Identity, TopicPrefix};
 
-use crate::{Agents, Alerts, Audit, Auth, AuthConfig, ConfigStore, LogBook, PlatformHealth, ServiceError};
+use crate::{Agents, Alerts, Audit, Auth, AuthConfig, ConfigStore, Devices, History, Live, LogBook, PlatformHealth, ServiceError};
 
 /// All services. Cheap to clone.
 #[derive(Clone)]
@@ -27,6 +27,12 @@ pub struct Services {
     pub agents: Arc<Agents>,
     /// The configuration store.
     pub configs: Arc<ConfigStore>,
+    /// Devices and their points.
+    pub devices: Arc<Devices>,
+    /// What historians keep.
+    pub history: Arc<History>,
+    /// What happens now, for people who watch.
+    pub live: Arc<Live>,
     /// Health of everything that is connected.
     pub health: Arc<PlatformHealth>,
     /// Alerts that agents raised.

@@ -5,7 +5,9 @@
 //!
 //! Invariant: when a method that changes something returns `Ok`, the change survives `kill -9`.
 
+pub mod contract;
 pub mod launcher;
+pub mod memory;
 pub mod repositories;
 
 pub use launcher::{AgentKindInfo, AgentLauncher, LaunchError, LaunchObserver, RunState};

@@ -6,6 +6,9 @@ use vt_types::timestamp::Timestamp;
 
 use super::RepositoryError;
 
+/// How many alerts are kept; older ones are deleted.
+pub const ALERTS_MAX: usize = 10_000;
+
 /// One alert as it came over the bus.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AlertRecord {
@@ -23,7 +26,7 @@ pub struct AlertRecord {
     pub context: Value,
 }
 
-/// Keeps alerts, the newest 10,000.
+/// Keeps alerts, the newest [`ALERTS_MAX`].
 #[async_trait]
 pub trait AlertRepository: Send + Sync {
     /// Appends.

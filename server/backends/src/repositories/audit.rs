@@ -5,6 +5,9 @@ use vt_types::timestamp::Timestamp;
 
 use super::RepositoryError;
 
+/// How many entries a list has when no limit is given.
+pub const AUDIT_LIMIT_DEFAULT: usize = 100;
+
 /// One entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditRecord {
@@ -33,7 +36,7 @@ pub struct AuditFilter {
     pub action_prefix: Option<String>,
     /// Only of this target.
     pub target: Option<String>,
-    /// At most so many, newest first; 0 means 100.
+    /// At most so many, newest first; 0 means [`AUDIT_LIMIT_DEFAULT`].
     pub limit: usize,
 }
 

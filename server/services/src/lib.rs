@@ -21,6 +21,7 @@ pub mod history;
 pub mod live;
 pub mod logs;
 mod policy;
+pub mod tools;
 mod wiring;
 
 pub use agents::{AgentEvent, AgentView, Agents, InstallRequest};
@@ -37,4 +38,5 @@ pub use live::{Live, LiveEvent, LiveFrame, LiveSession, LiveStream};
 pub use logs::{LogBook, LogLevel, LogLine, NewLogLine};
 // Edges know only this crate and `types`; these words of `backends` are part of what services say.
 pub use vt_backends::{AgentKindInfo, AlertRecord, AuditFilter, AuditRecord, ConfigType, RunState};
+pub use tools::Tools;
 pub use wiring::{BusView, InstanceInfo, PeerView, Services, ServicesDeps, ServicesTasks, StartError};

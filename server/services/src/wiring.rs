@@ -14,7 +14,7 @@ use vt_types::identity::known;
 use vt_types::timestamp::Timestamp;
 use vt_types::{Clock, Identity, TopicPrefix};
 
-use crate::{Agents, Alerts, Audit, Auth, AuthConfig, ConfigStore, Devices, History, Live, LogBook, PlatformHealth, ServiceError};
+use crate::{Agents, Alerts, Audit, Auth, AuthConfig, ConfigStore, Devices, History, Live, LogBook, PlatformHealth, ServiceError, Tools};
 
 /// All services. Cheap to clone.
 #[derive(Clone)]
@@ -39,6 +39,8 @@ pub struct Services {
     pub alerts: Arc<Alerts>,
     /// Who did what.
     pub audit: Arc<Audit>,
+    /// Speaks for command line tools.
+    pub tools: Arc<Tools>,
     /// The newest log lines.
     pub logs: Arc<LogBook>,
     /// The bus, for statistics inside services only.

@@ -38,7 +38,9 @@ const AUDIT_PREFIX: &str = "device.";
 /// One point of one device.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PointRef {
+    /// The device.
     pub path: DevicePath,
+    /// Name of the point.
     pub point: String,
 }
 

@@ -19,6 +19,7 @@ const REGEX_BYTES_MAX: usize = 1 << 20;
 /// A selected point.
 #[derive(Debug, Clone)]
 pub struct SelectedPoint {
+    /// The device that it belongs to.
     pub device: Arc<DeviceNode>,
     index: usize,
 }
@@ -58,6 +59,8 @@ pub struct Selection {
     pub is_device: bool,
     /// More than one point could be meant by the way it was asked, whatever was found.
     pub is_plural: bool,
+    /// Segments of the pattern.
+    depth: usize,
 }
 
 impl DeviceTree {
@@ -87,6 +90,7 @@ impl DeviceTree {
         }
         let Found { next, mut selection, matched, exact, .. } = found;
         let wildcard = segments.contains(&WILDCARD);
+        selection.depth = segments.len();
         selection.next = next.into_iter().map(str::to_owned).collect();
         selection.is_points = matched > 0 && exact == matched;
         selection.is_device = !wildcard && selection.devices.len() == 1 && selection.devices[0].path.as_str() == pattern;
@@ -109,6 +113,9 @@ impl Selection {
             let topic = point.topic();
             topics.iter().any(|wanted| topic.strip_prefix(wanted).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
         });
+        let next: BTreeSet<String> =
+            self.points.iter().filter_map(|point| point.topic().split('/').nth(self.depth).map(str::to_owned)).collect();
+        self.next = next.into_iter().collect();
         self.devices.clear();
         self.is_device = false;
         self.is_plural = true;
@@ -252,6 +259,7 @@ mod tests {
         let mut found = tree.select("", None).unwrap();
         found.keep_below(&["devices/harbor/pier4".to_owned(), "x/harbor/zone".to_owned()]);
         assert_eq!(topics(&found), ["harbor/pier4/ahu2/SupplyTemp", "harbor/pier4/ahu2/a+b.c"]);
+        assert_eq!(found.next, ["harbor"]);
     }
 
     #[test]

@@ -26,8 +26,11 @@ const INTERVAL_S: f64 = 60.0;
 /// One point as its registry row describes it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PointInfo {
+    /// Its name in topics.
     pub name: String,
+    /// Its units as the registry spells them; may be empty.
     pub units: String,
+    /// Whether it can be set.
     pub writable: bool,
     /// The registry row, keyed by column.
     pub row: Map<String, Value>,
@@ -36,8 +39,11 @@ pub struct PointInfo {
 /// One configured device.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeviceNode {
+    /// Where it stands.
     pub path: DevicePath,
+    /// Which interface reads it; empty when the configuration does not say.
     pub driver_type: String,
+    /// Period of its scrape, seconds.
     pub interval_s: f64,
     /// In the order of the registry; shared between devices with the same registry.
     pub points: Arc<Vec<PointInfo>>,

@@ -8,12 +8,17 @@ use super::Series;
 /// Columns of equal length, oldest first; a stretch without numbers has no values.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ChartSeries {
+    /// As it was asked for.
     pub topic: String,
+    /// Its units; empty when unknown.
     pub units: String,
     /// Milliseconds since 1970, UTC: the first value of each stretch.
     pub times_ms: Vec<i64>,
+    /// Smallest value of each stretch.
     pub min: Vec<Option<f64>>,
+    /// Largest value of each stretch.
     pub max: Vec<Option<f64>>,
+    /// Mean of the values of each stretch.
     pub mean: Vec<Option<f64>>,
 }
 

@@ -39,21 +39,28 @@ pub const CHART_POINTS_MAX: usize = 10_000;
 pub struct HistoryQuery {
     /// Stored topics, without `devices/` and `all`.
     pub topics: Vec<String>,
+    /// From when on.
     pub start: Option<String>,
+    /// Until when.
     pub end: Option<String>,
     /// Values to leave out, per topic.
     pub skip: u64,
     /// Values at most, per topic; never more than [`VALUES_MAX`].
     pub count: Option<u64>,
+    /// Newest value first.
     pub newest_first: bool,
+    /// Aggregate wanted, such as `avg`; together with `agg_period` or not at all.
     pub agg_type: Option<String>,
+    /// Its period, such as `1h`.
     pub agg_period: Option<String>,
 }
 
 /// Values of one topic, as texts of time and values.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Series {
+    /// As it was asked for.
     pub topic: String,
+    /// In the order asked for.
     pub values: Vec<(String, Value)>,
     /// `{units, type, tz}`; empty when several topics were asked for, which historians answer without it.
     pub metadata: Map<String, Value>,

@@ -9,7 +9,9 @@ use vt_types::timestamp::Timestamp;
 /// A message and when it arrived.
 #[derive(Debug)]
 pub struct LiveEvent {
+    /// The message.
     pub publication: Arc<Publication>,
+    /// When it arrived here.
     pub at: Timestamp,
     platform: Arc<str>,
     body: OnceLock<Arc<str>>,

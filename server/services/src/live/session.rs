@@ -17,10 +17,18 @@ pub const SUBSCRIPTIONS_MAX: usize = 256;
 /// What a viewer gets.
 #[derive(Debug, Clone)]
 pub enum LiveFrame {
-    /// A message that matches subscription `sub`.
-    Event { sub: Arc<str>, event: Arc<LiveEvent> },
-    /// The viewer was too slow; so many of the oldest frames are gone.
-    Lagged { missed: u64 },
+    /// A message that matches a subscription.
+    Event {
+        /// Name of the subscription.
+        sub: Arc<str>,
+        /// The message.
+        event: Arc<LiveEvent>,
+    },
+    /// The viewer was too slow.
+    Lagged {
+        /// So many of the oldest frames are gone.
+        missed: u64,
+    },
     /// The state of an agent changed.
     Agent(AgentEvent),
     /// An alert was raised.

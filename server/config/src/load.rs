@@ -175,7 +175,7 @@ impl Context<'_> {
 
     /// A file that can be opened.
     fn readable(&self, values: &mut Values, key: &'static str) -> Option<PathBuf> {
-        values.parsed(key, |text| {
+        values.winner(key, |text| {
             let path = self.absolute(text)?;
             let file =
                 std::fs::File::open(&path).and_then(|file| file.metadata()).map_err(|error| format!("{}: {error}", path.display()))?;

@@ -1,7 +1,9 @@
 //! Which source wins: command line, environment, file, default, in this order, per option. A list from a higher source replaces the whole
-//! list of a lower one. Knows nothing about what values mean, except how true and false are written.
+//! list of a lower one. A value that lost is checked all the same: a broken file shall not wait for the day on which nothing overrides it.
+//! Knows nothing about what values mean, except how true and false are written.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -9,19 +11,20 @@ use std::path::Path;
 use crate::environment::Environment;
 use crate::error::{Origin, Problem, Warning, excerpt};
 use crate::flags::Flags;
-use crate::ini::Entry;
+use crate::ini;
 use crate::options::{OPTIONS, OptionKind, environment_name};
 
 /// The winning texts, and what was found wrong while they were read.
 pub(crate) struct Values {
     found: BTreeMap<&'static str, Vec<(String, Origin)>>,
+    overridden: BTreeMap<&'static str, Vec<(String, Origin)>>,
     pub problems: Vec<Problem>,
     pub warnings: Vec<Warning>,
 }
 
 impl Values {
-    pub(crate) fn collect(flags: &Flags, environment: &Environment, path: &Path, entries: &[Entry]) -> Self {
-        let mut values = Self { found: BTreeMap::new(), problems: Vec::new(), warnings: Vec::new() };
+    pub(crate) fn collect(flags: &Flags, environment: &Environment, path: &Path, entries: &[ini::Entry]) -> Self {
+        let mut values = Self { found: BTreeMap::new(), overridden: BTreeMap::new(), problems: Vec::new(), warnings: Vec::new() };
         for (key, text) in flags.entries() {
             values.found.entry(key).or_default().push((text, Origin::CommandLine));
         }
@@ -45,11 +48,11 @@ impl Values {
                 _ => vec![text],
             };
             let texts = texts.into_iter().map(|text| (text.to_owned(), origin.clone())).collect();
-            self.found.entry(option.key).or_insert(texts);
+            self.add(option.key, texts);
         }
     }
 
-    fn add_file(&mut self, path: &Path, entries: &[Entry]) {
+    fn add_file(&mut self, path: &Path, entries: &[ini::Entry]) {
         let mut of_file: BTreeMap<&'static str, Vec<(String, Origin)>> = BTreeMap::new();
         for entry in entries {
             let origin = Origin::File { path: path.to_owned(), line: entry.line };
@@ -60,7 +63,17 @@ impl Values {
             if let (true, [(_, first), .., (_, last)]) = (single, texts.as_slice()) {
                 self.warnings.push(Warning(format!("{last}: {key} also stands at {first}; the last one holds")));
             }
-            self.found.entry(key).or_insert(texts);
+            self.add(key, texts);
+        }
+    }
+
+    /// Sources come in their order of precedence.
+    fn add(&mut self, key: &'static str, texts: Vec<(String, Origin)>) {
+        match self.found.entry(key) {
+            Entry::Vacant(place) => {
+                place.insert(texts);
+            }
+            Entry::Occupied(_) => self.overridden.entry(key).or_default().extend(texts),
         }
     }
 
@@ -84,7 +97,13 @@ impl Values {
     }
 
     /// The winning text, read by `parse`; a failure is noted and gives `None`.
-    pub(crate) fn parsed<T, E: Display>(&mut self, key: &'static str, parse: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
+    pub(crate) fn parsed<T, E: Display>(&mut self, key: &'static str, parse: impl Fn(&str) -> Result<T, E>) -> Option<T> {
+        self.check_overridden(key, &parse);
+        self.winner(key, parse)
+    }
+
+    /// As [`Self::parsed`], without a look at the values that lost: for checks that depend on more than the text.
+    pub(crate) fn winner<T, E: Display>(&mut self, key: &'static str, parse: impl Fn(&str) -> Result<T, E>) -> Option<T> {
         let (text, origin) = self.text(key)?;
         match parse(text) {
             Ok(value) => Some(value),
@@ -98,6 +117,7 @@ impl Values {
 
     /// All texts of a list, each read by `parse`; failures are noted and left out.
     pub(crate) fn list<T, E: Display>(&mut self, key: &'static str, parse: impl Fn(&str) -> Result<T, E>) -> Vec<T> {
+        self.check_overridden(key, &parse);
         let mut good = Vec::new();
         for (text, origin) in self.found.get(key).into_iter().flatten() {
             match parse(text) {
@@ -106,6 +126,14 @@ impl Values {
             }
         }
         good
+    }
+
+    fn check_overridden<T, E: Display>(&mut self, key: &'static str, parse: &impl Fn(&str) -> Result<T, E>) {
+        for (text, origin) in self.overridden.get(key).into_iter().flatten() {
+            if let Err(error) = parse(text) {
+                self.problems.push(Problem { origin: origin.clone(), text: format!("{key}: {error}") });
+            }
+        }
     }
 
     pub(crate) fn boolean(&mut self, key: &'static str, default: bool) -> bool {

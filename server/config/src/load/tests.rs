@@ -108,6 +108,23 @@ fn wrong_values_are_refused_with_their_line_and_advice() {
 }
 
 #[test]
+fn a_wrong_value_is_refused_even_when_another_source_overrides_it() {
+    let wrong = home("bind-web-address = ftp://127.0.0.1\nweb-ssl-cert = /nowhere.crt\nvip-address = x");
+    let flags = Flags {
+        bind_web_address: Some("https://127.0.0.1:0".to_owned()),
+        vip_address: vec!["tcp://127.0.0.1:1".to_owned()],
+        web_ssl_cert: Some("/proc/self/status".to_owned()),
+        web_ssl_key: Some("/proc/self/status".to_owned()),
+        ..Flags::default()
+    };
+    let message = load_with(&wrong, &[("VOLTTRON_BIND_WEB_ADDRESS", "y")], &flags).unwrap_err().to_string();
+    for part in ["config (line 2): bind-web-address", "VOLTTRON_BIND_WEB_ADDRESS: bind-web-address", "config (line 4): vip-address"] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    assert!(!message.contains("nowhere"), "files that are not used need not exist: {message}");
+}
+
+#[test]
 fn a_password_in_a_wrong_url_is_not_repeated() {
     let message = load_file("database-url = mysql://vt:hush@x").unwrap_err().to_string();
     assert!(!message.contains("hush"), "{message}");

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use rcgen::KeyPair;
+use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256};
 use x509_parser::pem::Pem;
 
 use crate::error::PkiError;
@@ -17,6 +17,17 @@ const EC_PUBLIC_KEY: &[u8] = &[0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0
 const P256: &[u8] = &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
 /// secp384r1.
 const P384: &[u8] = &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22];
+
+/// What sort of key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyKind {
+    /// ECDSA on P-256.
+    EcdsaP256,
+    /// RSA.
+    Rsa,
+    /// Another that TLS can use.
+    Other,
+}
 
 /// A private key as PKCS#8 PEM. Never shown by `Debug`.
 #[derive(Clone, PartialEq, Eq)]
@@ -35,6 +46,22 @@ impl KeyPem {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Its public key, PEM (`PUBLIC KEY`), and what sort of key it is.
+    ///
+    /// # Errors
+    /// As [`KeyPem::read`]; a value of this type was read before, so none is expected.
+    pub fn public(&self) -> Result<(KeyKind, String), PkiError> {
+        let pair = read_pair(&self.0)?;
+        let kind = if pair.is_compatible(&PKCS_ECDSA_P256_SHA256) {
+            KeyKind::EcdsaP256
+        } else if pair.is_compatible(&PKCS_RSA_SHA256) {
+            KeyKind::Rsa
+        } else {
+            KeyKind::Other
+        };
+        Ok((kind, pair.public_key_pem()))
     }
 
     pub(crate) fn from_pair(pair: &KeyPair) -> Self {
@@ -119,6 +146,15 @@ mod tests {
             let key = KeyPem::read(text).unwrap();
             assert!(key.as_str().starts_with("-----BEGIN PRIVATE KEY-----"));
             assert_eq!(KeyPem::read(key.as_str()).unwrap(), key);
+        }
+    }
+
+    #[test]
+    fn the_public_half_says_what_sort_of_key_it_is() {
+        for (text, kind) in [(SEC1, KeyKind::EcdsaP256), (PKCS1, KeyKind::Rsa)] {
+            let (found, pem) = KeyPem::read(text).unwrap().public().unwrap();
+            assert_eq!(found, kind);
+            assert!(pem.starts_with("-----BEGIN PUBLIC KEY-----") && !pem.contains("PRIVATE"), "{pem}");
         }
     }
 

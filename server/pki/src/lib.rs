@@ -17,4 +17,4 @@ mod key;
 pub use authority::{Authority, Issued, ROOT_DAYS, SERVER_DAYS, root_ca_name, web_server_name};
 pub use error::PkiError;
 pub use facts::{CertificateFacts, read_certificate, read_certificates};
-pub use key::{KeyPem, check_key_matches};
+pub use key::{KeyKind, KeyPem, check_key_matches};

@@ -182,6 +182,35 @@ impl TestBench {
         call_within(&self.peer, DEADLINE, &self.settings.identity, method, Params::positional(args)).await
     }
 
+    /// Calls a method of the agent as a peer of another name, on behalf of a web user if one is given.
+    ///
+    /// # Errors
+    /// What the agent answers.
+    ///
+    /// # Panics
+    /// If `caller` is no identity, or one in use.
+    #[expect(clippy::expect_used, reason = "a test bench fails its test by panicking")]
+    pub async fn call_as(&self, caller: &str, user: Option<&str>, method: &str, args: Vec<Value>) -> Result<Value, RpcError> {
+        let caller = Identity::parse(caller).expect("a valid identity");
+        let (peer, _mailbox) = self.bus.connect(caller, PeerKind::Agent).expect("the identity is free");
+        let peer = user.map_or_else(|| peer.clone(), |user| peer.on_behalf_of(user));
+        call_within(&peer, DEADLINE, &self.settings.identity, method, Params::positional(args)).await
+    }
+
+    /// Another agent, which offers `methods` for the tested one to call, until the returned context is closed.
+    ///
+    /// # Panics
+    /// If `identity` is no identity, or one in use.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "a test bench fails its test by panicking")]
+    pub fn companion(&self, identity: &str, methods: MethodTable) -> AgentContext {
+        let identity = Identity::parse(identity).expect("a valid identity");
+        let settings = AgentSettings { identity, ..self.settings.clone() };
+        let (context, _) = AgentContext::connect(&self.bus, settings, CancellationToken::new()).expect("the identity is free");
+        context.serve(methods);
+        context
+    }
+
     /// Calls until `wanted` accepts the answer.
     ///
     /// # Panics

@@ -1,2 +1,12 @@
-//! The built-in agents. One folder or file each; `catalog` lists them all. What an agent is, is defined in `vt-agent`.
+//! The built-in agents. What an agent is, is defined in `vt-agent`; where it runs, the host decides.
+//!
+//! Map: one folder per agent, `catalog` lists them all; `python` writes values as Python does.
+//!
+//! Deliberately not here: interfaces to devices (`vt-drivers`), stores of history (`vt-historians`).
+//!
+//! Invariant: an agent reaches the rest of the platform only over its context; it knows no service and no other agent by type.
 
+pub mod actuator;
+pub mod catalog;
+pub mod listener;
+mod python;

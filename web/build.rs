@@ -92,7 +92,6 @@ fn field(json: &str, name: &str) -> String {
     json.split_once(&key).and_then(|(_, rest)| rest.split('"').nth(1)).unwrap_or("?").to_owned()
 }
 
-#[expect(clippy::print_stdout, reason = "build scripts speak to cargo on standard output")]
 fn say(instruction: &str) {
     println!("cargo::{instruction}");
 }

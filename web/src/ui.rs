@@ -1,6 +1,7 @@
 //! Small pieces of HTML that templates share: icons, states, names, values, ages, links. The only place that makes HTML outside templates;
 //! everything that came from people or devices is escaped here.
 
+use std::borrow::Borrow;
 use std::fmt::{self, Write as _};
 
 use askama::filters::HtmlSafe;
@@ -85,14 +86,16 @@ pub fn mark() -> Html {
     ))
 }
 
+// Templates hand over fields by reference and literals by value; these functions take both.
+
 /// A state with shape and word.
-pub fn state(tone: Tone, word: &str) -> Html {
-    state_with(tone, word, "state")
+pub fn state(tone: impl Borrow<Tone>, word: impl AsRef<str>) -> Html {
+    state_with(*tone.borrow(), word.as_ref(), "state")
 }
 
 /// The same on a tinted ground.
-pub fn pill(tone: Tone, word: &str) -> Html {
-    state_with(tone, word, "state pill")
+pub fn pill(tone: impl Borrow<Tone>, word: impl AsRef<str>) -> Html {
+    state_with(*tone.borrow(), word.as_ref(), "state pill")
 }
 
 fn state_with(tone: Tone, word: &str, class: &str) -> Html {
@@ -129,8 +132,14 @@ pub fn plain(text: &str) -> String {
     cut(text, NAME_CHARS_MAX)
 }
 
+/// A whole line of text with control characters spelled out; the template escapes it.
+pub fn visible(text: &str) -> String {
+    cut(text, usize::MAX)
+}
+
 /// A `<time>` whose age counts on in the browser.
-pub fn age(at: Timestamp, now: Timestamp) -> Html {
+pub fn age(at: impl Borrow<Timestamp>, now: impl Borrow<Timestamp>) -> Html {
+    let (at, now) = (*at.borrow(), *now.borrow());
     Html(format!(
         r#"<time class="age" data-age datetime="{}">{}</time>"#,
         at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),
@@ -139,7 +148,8 @@ pub fn age(at: Timestamp, now: Timestamp) -> Html {
 }
 
 /// A `<time>` that the browser shows in the viewer's zone; without scripts in UTC.
-pub fn moment(at: Timestamp) -> Html {
+pub fn moment(at: impl Borrow<Timestamp>) -> Html {
+    let at = *at.borrow();
     Html(format!(
         r#"<time data-local datetime="{}">{}</time>"#,
         at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true),

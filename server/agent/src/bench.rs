@@ -129,6 +129,18 @@ impl TestBench {
         result
     }
 
+    /// Waits until the agent ends by itself and returns how it ended.
+    ///
+    /// # Panics
+    /// If it does not end within [`DEADLINE`], or if it panicked.
+    #[expect(clippy::expect_used, reason = "a test bench fails its test by panicking")]
+    pub async fn ended(&mut self) -> Result<(), AgentError> {
+        let (context, task) = self.running.take().expect("the agent was started");
+        let result = tokio::time::timeout(DEADLINE, task).await.expect("the agent ends in time").expect("the agent does not panic");
+        context.close();
+        result
+    }
+
     /// Subscribes the bench to `prefix`; see [`TestBench::next`].
     ///
     /// # Panics

@@ -28,98 +28,98 @@ pub fn subscribe(actuator: &Actuator) -> Result<(), AgentError> {
 
 /// Answers one request in a task of its own. With too many running it is refused at once, so that the events never wait for a device.
 pub fn handle(actuator: &Arc<Actuator>, publication: Arc<Publication>) {
-    let Some(request) = Request::read(&publication) else { return };
+    let Some((request, path)) = read(publication.topic.as_str()) else { return };
+    let path = path.to_owned();
     match Arc::clone(&actuator.requests).try_acquire_owned() {
         Ok(permit) => {
             let actuator = Arc::clone(actuator);
             actuator.context.clone().spawn(async move {
                 let _permit = permit;
-                actuator.answer(request, &publication).await;
+                actuator.answer(request, &path, &publication).await;
             });
         }
-        Err(_) => {
-            let problem = json!({"type": "Busy", "value": "the actuator has too many requests under way; try again later"});
-            let topic = publication.topic.as_str().trim_start_matches("devices/actuators/");
-            actuator.reply(topics::ERROR, topic, topics::requested_by(publication.sender.as_str()), problem);
-        }
+        Err(_) => actuator.refuse_busy(request, &path, &publication),
     }
 }
 
-/// A request; the text is what follows its topic's prefix.
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Request {
-    Get(String),
-    Set(String),
-    RevertPoint(String),
-    RevertDevice(String),
+    Get,
+    Set,
+    RevertPoint,
+    RevertDevice,
     Schedule,
 }
 
-impl Request {
-    fn read(publication: &Publication) -> Option<Self> {
-        let topic = publication.topic.as_str();
-        let rest = |prefix: &str| topic.strip_prefix(prefix).map(|rest| rest.trim_matches('/').to_owned());
-        rest(topics::GET)
-            .map(Self::Get)
-            .or_else(|| rest(topics::SET).map(Self::Set))
-            .or_else(|| rest(topics::REVERT_POINT).map(Self::RevertPoint))
-            .or_else(|| rest(topics::REVERT_DEVICE).map(Self::RevertDevice))
-            .or_else(|| (topic.trim_end_matches('/') == topics::REQUEST).then_some(Self::Schedule))
-    }
+/// The request and the path that a topic names.
+fn read(topic: &str) -> Option<(Request, &str)> {
+    let with_path = [
+        (topics::GET, Request::Get),
+        (topics::SET, Request::Set),
+        (topics::REVERT_POINT, Request::RevertPoint),
+        (topics::REVERT_DEVICE, Request::RevertDevice),
+    ];
+    let named = |(prefix, request): (&str, Request)| Some((request, topic.strip_prefix(prefix)?.trim_matches('/')));
+    with_path.into_iter().find_map(named).or_else(|| (topic.trim_end_matches('/') == topics::REQUEST).then_some((Request::Schedule, "")))
 }
 
 impl Actuator {
-    async fn answer(&self, request: Request, publication: &Publication) {
+    async fn answer(&self, request: Request, path: &str, publication: &Publication) {
         let requester = publication.sender.as_str();
-        let (topic, result) = match request {
+        let result = match request {
             Request::Schedule => return self.answer_schedule(requester, publication).await,
-            Request::Get(topic) => {
-                let result = self.get(requester, &topic).await;
-                (topic, result)
-            }
-            Request::Set(topic) => {
-                let value = Value::clone(&publication.message);
-                let result = match PointRef::parse(&topic, None) {
-                    Ok(point) => self.set_point(requester, point, value, Map::new()).await.map(drop),
-                    Err(failure) => Err(failure),
-                };
-                (topic, result)
-            }
-            Request::RevertPoint(topic) => {
-                let result = match PointRef::parse(&topic, None) {
-                    Ok(point) => self.revert_point(requester, point).await,
-                    Err(failure) => Err(failure),
-                };
-                (topic, result)
-            }
-            Request::RevertDevice(topic) => {
-                let result = self.revert_device(requester, &topic).await;
-                (topic, result)
-            }
+            Request::Get => self.answer_get(requester, path).await,
+            Request::Set => self.answer_set(requester, path, &publication.message).await,
+            Request::RevertPoint => match PointRef::parse(path, None) {
+                Ok(point) => self.revert_point(requester, point).await,
+                Err(failure) => Err(failure),
+            },
+            Request::RevertDevice => self.revert_device(requester, path).await,
         };
         if let Err(failure) = result {
-            tracing::debug!(requester, topic, %failure, "a request failed");
-            self.reply(topics::ERROR, &topic, topics::requested_by(requester), error_json(&failure));
+            tracing::debug!(requester, path, %failure, "a request failed");
+            self.reply(topics::ERROR, path, topics::requested_by(requester), error_json(&failure));
         }
     }
 
-    async fn get(&self, requester: &str, topic: &str) -> Result<(), Failure> {
-        let value = self.get_point(PointRef::parse(topic, None)?, Map::new()).await?;
-        self.reply(topics::VALUE, topic, topics::timed(self.context.now(), requester), value);
+    async fn answer_get(&self, requester: &str, path: &str) -> Result<(), Failure> {
+        let value = self.get_point(PointRef::parse(path, None)?, Map::new()).await?;
+        self.reply(topics::VALUE, path, topics::timed(self.context.now(), requester), value);
         Ok(())
+    }
+
+    async fn answer_set(&self, requester: &str, path: &str, value: &Value) -> Result<(), Failure> {
+        self.set_point(requester, PointRef::parse(path, None)?, value.clone(), Map::new()).await.map(drop)
     }
 
     async fn answer_schedule(&self, requester: &str, publication: &Publication) {
         let header = |name| publication.headers.find(name).cloned().unwrap_or_default();
-        let (kind, task) = (header(topics::TYPE), header(TASK_ID));
-        let result = match kind.as_str() {
+        let task = header(TASK_ID);
+        let result = match header(topics::TYPE).as_str() {
             Some(topics::NEW_SCHEDULE) => {
                 self.request_new_schedule(requester, &task, &header(topics::PRIORITY), &publication.message).await
             }
             Some(topics::CANCEL_SCHEDULE) => self.request_cancel_schedule(requester, &task).await,
             _ => booking::refused(&Refusal::InvalidRequestType),
         };
-        let headers = topics::timed(self.context.now(), requester).with(TASK_ID, task).with(topics::TYPE, kind);
+        self.tell_result(publication, result);
+    }
+
+    fn tell_result(&self, request: &Publication, result: Value) {
+        let header = |name| request.headers.find(name).cloned().unwrap_or_default();
+        let headers = topics::timed(self.context.now(), request.sender.as_str());
+        let headers = headers.with(TASK_ID, header(TASK_ID)).with(topics::TYPE, header(topics::TYPE));
         self.publish(topics::RESULT, headers, result);
+    }
+
+    fn refuse_busy(&self, request: Request, path: &str, publication: &Publication) {
+        let problem = "too many requests are under way; try again later".to_owned();
+        if request == Request::Schedule {
+            return self.tell_result(publication, booking::refused(&Refusal::Malformed { class: "RuntimeError", problem }));
+        }
+        let error = json!({"type": "RuntimeError", "value": problem});
+        self.reply(topics::ERROR, path, topics::requested_by(publication.sender.as_str()), error);
     }
 }
 

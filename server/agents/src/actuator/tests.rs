@@ -88,8 +88,14 @@ fn start_driver(bench: &TestBench, driver: &Arc<Driver>) -> AgentContext {
     for name in methods {
         let driver = Arc::clone(driver);
         table.method(name).rest("args").keywords("kwargs").to(move |call| {
-            let answer = driver.answer(name, call.value("args").as_array().unwrap());
-            async move { answer }
+            let args = call.value("args").as_array().unwrap().clone();
+            let answer = driver.answer(name, &args);
+            async move {
+                if args.get(1) == Some(&json!("slow")) {
+                    std::future::pending::<()>().await;
+                }
+                answer
+            }
         });
     }
     bench.companion("platform.driver", table)
@@ -424,4 +430,32 @@ async fn parameters_are_named_as_clients_name_them() {
     let inspected = bench.call("request_new_schedule.inspect", vec![]).await.unwrap();
     let names: Vec<_> = inspected["params"].as_object().unwrap().keys().cloned().collect();
     assert_eq!(names, ["requester_id", "task_id", "priority", "requests"]);
+}
+
+#[tokio::test]
+async fn slow_devices_do_not_keep_others_from_an_answer() {
+    let mut bench = bench().await;
+    bench.subscribe("devices/actuators/error");
+    bench.subscribe("devices/actuators/schedule/result");
+    for _ in 0..REQUESTS_MAX {
+        bench.publish("devices/actuators/get/c/b/u/slow", Headers::new(), Value::Null);
+    }
+    bench.publish("devices/actuators/get/c/b/u/p", Headers::new(), Value::Null);
+    let error = bench.next().await;
+    assert_eq!(error.topic.as_str(), "devices/actuators/error/c/b/u/p");
+    assert_eq!(*error.message, json!({"type": "RuntimeError", "value": "too many requests are under way; try again later"}));
+    bench.publish("devices/actuators/schedule/request", Headers::new().with("type", "CANCEL_SCHEDULE"), Value::Null);
+    assert_eq!(bench.next().await.message["result"], json!("FAILURE"));
+    assert_eq!(bench.schedule("t", "LOW", json!([["c/b/u", at(0), at(10)]])).await, success(), "calls are answered");
+}
+
+#[tokio::test]
+async fn a_schedule_that_cannot_be_stored_holds_and_the_status_tells() {
+    let bench = bench().await;
+    bench.bus.disconnect(&Identity::known("config.store"));
+    assert_eq!(bench.schedule("t", "LOW", json!([["c/b/u", at(0), at(10)]])).await, success());
+    let status = bench.call("health.get_status", vec![]).await.unwrap();
+    assert_eq!(status["status"], json!("BAD"));
+    assert!(status["context"]["schedules"].as_str().unwrap().starts_with("schedules are not stored: "), "{status}");
+    assert!(bench.call_as("other", None, "set_point", vec![json!(""), json!("c/b/u/p"), json!(1)]).await.is_err());
 }

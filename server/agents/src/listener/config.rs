@@ -20,8 +20,6 @@ pub enum LogLevel {
 /// What can be configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// `agentid`: a name of the user's own; only shown.
-    pub agent_id: String,
     /// `message`: logged at start and told as the context of its status. Default `Listener Message`.
     pub message: String,
     /// `heartbeat_period`, seconds. Default 5; 0 for none.
@@ -33,7 +31,8 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads the configuration; unknown keys are ignored, as other listeners do.
+    /// Reads the configuration. `agentid`, which the usual file has, says nothing that the identity does not say better; like unknown keys
+    /// it is ignored.
     ///
     /// # Errors
     /// [`BuildError`] names the key.
@@ -47,7 +46,6 @@ impl Config {
             Some(_) => Err(BuildError(format!("{key}: must be a text of at most {MESSAGE_CHARS_MAX} characters"))),
         };
         Ok(Self {
-            agent_id: text("agentid", "listener")?,
             message: text("message", "Listener Message")?,
             heartbeat: seconds("heartbeat_period", map.get("heartbeat_period"), Some(Duration::from_secs(5)))?,
             log_level: log_level(&text("log-level", "INFO")?)?,
@@ -91,7 +89,7 @@ mod tests {
     fn the_usual_file_and_an_empty_one_are_read() {
         let usual = json!({"agentid": "listener1", "message": "hello", "heartbeat_period": 5, "log-level": "INFO"});
         let config = Config::parse(&usual).unwrap();
-        assert_eq!((config.agent_id.as_str(), config.message.as_str()), ("listener1", "hello"));
+        assert_eq!(config.message, "hello");
         let config = Config::parse(&json!({})).unwrap();
         assert_eq!((config.message.as_str(), config.heartbeat), ("Listener Message", Some(Duration::from_secs(5))));
         assert_eq!((config.log_level, config.runtime_limit), (LogLevel::Info, None));

@@ -103,7 +103,7 @@ fn state_with(tone: Tone, word: &str, class: &str) -> Html {
     Html(format!(
         r#"<span class="{class} {tone}"><svg class="icon" aria-hidden="true"><use href="{}/icons/icons.svg#{tone}"></use></svg>{}</span>"#,
         assets::base(),
-        Escaped(word)
+        Escaped(&cut(word, NAME_CHARS_MAX))
     ))
 }
 

@@ -121,11 +121,25 @@ pub async fn installations<R: InstallationRepository>(open: impl AsyncFn() -> R)
     assert_eq!(records[0].priority.as_ref().map(Priority::as_str), Some("50"));
     assert_eq!((&records[1].tag, &records[1].priority), (&None, &None));
 
+    let stolen = repository.replace(second.uuid, new("listener_1")).await;
+    assert!(matches!(stolen, Err(RepositoryError::AlreadyExists(_))), "{stolen:?}");
+    for name in ["listeneragent-3.3", "listeneragent-4.0"] {
+        let before = load().await;
+        let upgrade = NewInstallation { name: name.to_owned(), config: Some(json!({"a": 1})), ..new("platform.driver") };
+        let third = repository.replace(before[1].uuid, upgrade).await.unwrap();
+        assert_ne!(third.uuid, before[1].uuid, "replaced agents get a new UUID");
+        assert_eq!((third.name.as_str(), &third.config, &third.tag), (name, &Some(json!({"a": 1})), &None));
+        assert_eq!(load().await, [before[0].clone(), third]);
+    }
+
     repository.remove(first.uuid).await.unwrap();
     assert_eq!(load().await.len(), 1);
     let unknown = AgentUuid::parse("00000000-0000-4000-8000-000000000000").unwrap();
     for uuid in [first.uuid, unknown] {
-        for result in [repository.remove(uuid).await, repository.set_tag(uuid, None).await, repository.set_priority(uuid, None).await] {
+        let replaced = repository.replace(uuid, new("somebody")).await.map(drop);
+        for result in
+            [repository.remove(uuid).await, repository.set_tag(uuid, None).await, repository.set_priority(uuid, None).await, replaced]
+        {
             assert!(matches!(result, Err(RepositoryError::NotFound(_))), "{result:?}");
         }
     }

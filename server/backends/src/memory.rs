@@ -183,6 +183,22 @@ impl MemoryInstallations {
     }
 }
 
+fn new_uuid() -> Result<AgentUuid, RepositoryError> {
+    let text = uuid::Uuid::new_v4().to_string();
+    AgentUuid::parse(&text).map_err(|error| RepositoryError::Unavailable { what: text, source: Box::new(error) })
+}
+
+fn insert(records: &mut Vec<InstalledAgent>, uuid: AgentUuid, new: NewInstallation) -> Result<InstalledAgent, RepositoryError> {
+    if records.iter().any(|agent| agent.identity == new.identity) {
+        return Err(RepositoryError::AlreadyExists(format!("an agent with the identity {}", new.identity)));
+    }
+    let data_dir = PathBuf::from("/nonexistent").join(uuid.as_str());
+    let NewInstallation { identity, name, tag, priority, source, config } = new;
+    let agent = InstalledAgent { uuid, identity, name, tag, priority, source, config, data_dir };
+    records.push(agent.clone());
+    Ok(agent)
+}
+
 #[async_trait]
 impl InstallationRepository for MemoryInstallations {
     async fn load_all(&self) -> Result<Loaded<Vec<InstalledAgent>>, RepositoryError> {
@@ -190,16 +206,20 @@ impl InstallationRepository for MemoryInstallations {
     }
 
     async fn install(&self, new: NewInstallation) -> Result<InstalledAgent, RepositoryError> {
-        let text = uuid::Uuid::new_v4().to_string();
-        let uuid = AgentUuid::parse(&text).map_err(|error| RepositoryError::Unavailable { what: text, source: Box::new(error) })?;
+        let uuid = new_uuid()?;
+        self.shared.change(|records| insert(records, uuid, new))
+    }
+
+    async fn replace(&self, old: AgentUuid, new: NewInstallation) -> Result<InstalledAgent, RepositoryError> {
+        let uuid = new_uuid()?;
         self.shared.change(|records| {
-            if records.iter().any(|agent| agent.identity == new.identity) {
-                return Err(RepositoryError::AlreadyExists(format!("an agent with the identity {}", new.identity)));
+            let mut others = records.clone();
+            others.retain(|agent| agent.uuid != old);
+            if others.len() == records.len() {
+                return Err(RepositoryError::NotFound(format!("agent {old}")));
             }
-            let data_dir = PathBuf::from("/nonexistent").join(uuid.as_str());
-            let NewInstallation { identity, name, tag, priority, source, config } = new;
-            let agent = InstalledAgent { uuid, identity, name, tag, priority, source, config, data_dir };
-            records.push(agent.clone());
+            let agent = insert(&mut others, uuid, new)?;
+            *records = others;
             Ok(agent)
         })
     }

@@ -78,6 +78,10 @@ impl InstallationRepository for FileInstallations {
         self.change(move |directory| install(directory, new)).await
     }
 
+    async fn replace(&self, old: AgentUuid, new: NewInstallation) -> Result<InstalledAgent, RepositoryError> {
+        self.change(move |directory| replace(directory, old, new)).await
+    }
+
     async fn remove(&self, uuid: AgentUuid) -> Result<(), RepositoryError> {
         self.change(move |directory| {
             let path = existing(directory, uuid)?;
@@ -197,20 +201,80 @@ fn word(path: &Path) -> Result<Option<String>, RepositoryError> {
     Ok(text.map(|text| text.trim().to_owned()))
 }
 
-fn install(directory: &Path, new: NewInstallation) -> Result<InstalledAgent, RepositoryError> {
+/// Whether `new` can be installed, beside all others but `old`.
+fn check(directory: &Path, new: &NewInstallation, old: Option<AgentUuid>) -> Result<(), RepositoryError> {
     if !is_file_name(&new.name) {
         let source = io::Error::new(io::ErrorKind::InvalidInput, "an agent's name has 1 to 200 letters, digits, '.', '_' and '-'");
         return Err(RepositoryError::Unavailable { what: format!("agent {}", excerpt(&new.name)), source: Box::new(source) });
     }
-    atomic::make_directory(directory, 0o755).map_err(unavailable(directory))?;
     for name in names(directory)?.into_iter().filter(|name| !name.starts_with('.')) {
+        if old.is_some_and(|old| old.as_str() == name) {
+            continue;
+        }
         // Agents that cannot be run still own their identity.
         if word(&directory.join(name).join("IDENTITY")).is_ok_and(|taken| taken.as_deref() == Some(new.identity.as_str())) {
             return Err(RepositoryError::AlreadyExists(format!("an agent with the identity {}", new.identity)));
         }
     }
+    Ok(())
+}
+
+fn new_uuid() -> Result<AgentUuid, RepositoryError> {
     let text = uuid::Uuid::new_v4().to_string();
-    let uuid = AgentUuid::parse(&text).map_err(|error| RepositoryError::Unavailable { what: text.clone(), source: Box::new(error) })?;
+    AgentUuid::parse(&text).map_err(|error| RepositoryError::Unavailable { what: text, source: Box::new(error) })
+}
+
+/// Changes the installation where it lies, so that its data never moves far, and gives it its new UUID last. A crash in between leaves the
+/// old UUID with its data; replacing it again completes the work.
+fn replace(directory: &Path, old: AgentUuid, new: NewInstallation) -> Result<InstalledAgent, RepositoryError> {
+    let path = existing(directory, old)?;
+    check(directory, &new, Some(old))?;
+    let description = path.join("agent.json");
+    let before = atomic::read(&description, WORD_BYTES_MAX).map_err(unavailable(&description))?;
+    let (_, old_name) = describe(&description, &before.unwrap_or_default())?;
+    let uuid = new_uuid()?;
+    let replaced = directory.join(uuid.as_str());
+    let change = || {
+        rewrite(&path, &old_name, &new)?;
+        fs::rename(&path, &replaced)?;
+        atomic::sync_parent(&replaced)
+    };
+    change().map_err(unavailable(&path))?;
+    let NewInstallation { identity, name, tag, priority, source, config } = new;
+    let data_dir = data_dir(&replaced, &name);
+    Ok(InstalledAgent { uuid, identity, name, tag, priority, source, config, data_dir })
+}
+
+fn rewrite(path: &Path, old_name: &str, new: &NewInstallation) -> io::Result<()> {
+    let AgentSource::BuiltIn { kind } = &new.source;
+    let (config_file, data) = (config_file(path, &new.name), data_dir(path, &new.name));
+    atomic::make_directory(&path.join(&new.name).join(format!("{}.dist-info", new.name)), 0o755)?;
+    match &new.config {
+        Some(config) => atomic::write(&config_file, format!("{config:#}\n").as_bytes(), PRIVATE)?,
+        None => atomic::remove(&config_file)?,
+    }
+    if !data.exists() {
+        fs::rename(data_dir(path, old_name), &data)?;
+        atomic::sync_parent(&data)?;
+    }
+    atomic::write(&path.join("IDENTITY"), new.identity.as_str().as_bytes(), PUBLIC)?;
+    atomic::write(&path.join("agent.json"), format!("{:#}\n", json!({"kind": kind, "name": new.name})).as_bytes(), PUBLIC)?;
+    for (file, word) in [("TAG", new.tag.as_ref().map(Tag::as_str)), ("AUTOSTART", new.priority.as_ref().map(Priority::as_str))] {
+        match word {
+            Some(word) => atomic::write(&path.join(file), word.as_bytes(), PUBLIC)?,
+            None => atomic::remove(&path.join(file))?,
+        }
+    }
+    if old_name != new.name {
+        fs::remove_dir_all(path.join(old_name))?;
+    }
+    Ok(())
+}
+
+fn install(directory: &Path, new: NewInstallation) -> Result<InstalledAgent, RepositoryError> {
+    check(directory, &new, None)?;
+    atomic::make_directory(directory, 0o755).map_err(unavailable(directory))?;
+    let uuid = new_uuid()?;
     let (building, path) = (directory.join(format!(".new-{uuid}")), directory.join(uuid.as_str()));
     let result = build(&building, &new).and_then(|()| fs::rename(&building, &path)).and_then(|()| atomic::sync_parent(&path));
     if let Err(error) = result {

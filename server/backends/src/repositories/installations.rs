@@ -71,6 +71,13 @@ pub trait InstallationRepository: Send + Sync {
     /// [`RepositoryError::AlreadyExists`] if the identity is taken; [`RepositoryError::Unavailable`], then nothing is left behind.
     async fn install(&self, new: NewInstallation) -> Result<InstalledAgent, RepositoryError>;
 
+    /// Puts `new` in the place of the installation `old`, whose identity it has: a new UUID, the same data. `old` is gone afterwards.
+    ///
+    /// # Errors
+    /// [`RepositoryError::NotFound`], [`RepositoryError::AlreadyExists`] if another agent has the identity,
+    /// [`RepositoryError::Unavailable`]; then `old` can still be loaded with its data, be it with what `new` says of it.
+    async fn replace(&self, old: AgentUuid, new: NewInstallation) -> Result<InstalledAgent, RepositoryError>;
+
     /// Removes an installation with its data.
     ///
     /// # Errors

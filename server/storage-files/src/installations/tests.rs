@@ -121,3 +121,18 @@ async fn a_failed_installation_leaves_nothing() {
     fs::write(home.path().join("agents"), "").unwrap();
     assert!(matches!(repository.install(new("listener")).await, Err(RepositoryError::Unavailable { .. })));
 }
+
+#[tokio::test]
+async fn a_replaced_agent_keeps_its_data_bytes_under_a_new_uuid() {
+    let home = tempfile::tempdir().unwrap();
+    let repository = FileInstallations::new(home.path());
+    let old = repository.install(new("listener")).await.unwrap();
+    fs::write(old.data_dir.join("state"), b"\x00precious").unwrap();
+    let upgrade = NewInstallation { name: "listeneragent-4.0".to_owned(), tag: None, priority: None, config: None, ..new("listener") };
+    let agent = repository.replace(old.uuid, upgrade).await.unwrap();
+    assert_eq!(fs::read(agent.data_dir.join("state")).unwrap(), b"\x00precious");
+    let directory = home.path().join("agents");
+    assert_eq!(names(&directory).unwrap(), [agent.uuid.as_str()]);
+    assert_eq!(names(&directory.join(agent.uuid.as_str())).unwrap(), ["IDENTITY", "agent.json", "listeneragent-4.0"]);
+    assert_eq!(repository.load_all().await.unwrap().records, [agent]);
+}

@@ -65,6 +65,9 @@ pub struct DeviceStatus {
     pub overridden: bool,
 }
 
+/// Values and errors of one device, keyed `path/point`.
+type Read = (Map<String, Value>, Map<String, Value>);
+
 /// The service.
 pub struct Devices {
     peer: PeerHandle,
@@ -153,20 +156,16 @@ impl Devices {
         for point in points {
             by_device.entry(&point.path).or_default().push(&point.point);
         }
-        let asked = by_device.len();
-        let answers: Vec<_> = stream::iter(by_device)
-            .map(|(path, names)| async move { (path, self.read_device(path, &names).await, names) })
-            .buffer_unordered(DEVICES_AT_ONCE_MAX)
-            .collect()
-            .await;
+        let reads: Vec<_> = by_device.into_iter().map(|(path, names)| self.read_device(path, names)).collect();
+        let asked = reads.len();
+        let answers: Vec<_> = stream::iter(reads).buffer_unordered(DEVICES_AT_ONCE_MAX).collect().await;
         let mut values = BTreeMap::new();
         let mut silent = Vec::new();
-        for (path, answer, names) in answers {
-            let failed = match &answer {
-                Ok(_) => None,
-                Err(error) => Some(error.to_string()),
+        for (path, names, answer) in answers {
+            let (mut good, errors, failed) = match &answer {
+                Ok((good, errors)) => (good.clone(), errors.clone(), None),
+                Err(error) => (Map::new(), Map::new(), Some(error.to_string())),
             };
-            let (mut good, errors) = answer.as_ref().map(|(good, errors)| (good.clone(), errors.clone())).unwrap_or_default();
             for name in names {
                 let key = format!("{path}/{name}");
                 let value = match (good.remove(&key), errors.get(&key), &failed) {
@@ -258,18 +257,21 @@ impl Devices {
     }
 
     /// `[values, errors]` of some points of one device, keyed `path/point`.
-    async fn read_device(&self, path: &DevicePath, points: &[&str]) -> Result<(Map<String, Value>, Map<String, Value>), RpcError> {
+    async fn read_device<'a>(&self, path: &'a DevicePath, points: Vec<&'a str>) -> (&'a DevicePath, Vec<&'a str>, Result<Read, RpcError>) {
         let driver = Identity::known(known::PLATFORM_DRIVER);
-        let answer = self.call(&driver, "get_multiple_points", Params::positional(vec![json!(path), json!(points)])).await?;
-        let mut parts = match answer {
-            Value::Array(parts) => parts.into_iter(),
-            _ => Vec::new().into_iter(),
-        };
-        let mut part = || match parts.next() {
-            Some(Value::Object(map)) => map,
-            _ => Map::new(),
-        };
-        Ok((part(), part()))
+        let params = Params::positional(vec![json!(path), json!(points)]);
+        let answer = self.call(&driver, "get_multiple_points", params).await.map(|answer| {
+            let mut parts = match answer {
+                Value::Array(parts) => parts.into_iter(),
+                _ => Vec::new().into_iter(),
+            };
+            let mut part = || match parts.next() {
+                Some(Value::Object(map)) => map,
+                _ => Map::new(),
+            };
+            (part(), part())
+        });
+        (path, points, answer)
     }
 
     async fn call(&self, peer: &Identity, method: &str, params: Params) -> Result<Value, RpcError> {

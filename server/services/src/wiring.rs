@@ -2,19 +2,29 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use vt_agent::{AgentContext, AgentSettings, Events};
+use vt_agent::{AgentContext, AgentSettings, Events, MethodTable};
 use vt_backends::{
     AgentLauncher, AlertRepository, AuditRepository, ConfigRepository, InstallationRepository, PolicyRepository, RepositoryError,
     RevocationRepository, UserRepository,
 };
-use vt_bus::{Bus, ConnectError, PeerKind};
+use vt_bus::{Bus, BusStatistics, ConnectError, Interceptor, PeerInfo, PeerKind, SubscribeError};
 use vt_types::identity::known;
 use vt_types::timestamp::Timestamp;
 use vt_types::{Clock, Identity, TopicPrefix};
 
-use crate::{Agents, Alerts, Audit, Auth, AuthConfig, ConfigStore, Devices, History, Live, LogBook, PlatformHealth, ServiceError, Tools};
+use crate::agents::{AgentsDeps, Installed};
+use crate::live::LiveFeeds;
+use crate::policy::Policy;
+use crate::{
+    Agents, Alerts, Audit, Auth, AuthConfig, ConfigStore, Devices, History, Live, LogBook, PlatformHealth, ServiceError, Tools, agents,
+    auth, config_store, health, live,
+};
+
+/// Period of the heartbeat of services.
+const HEARTBEAT_PERIOD: Duration = Duration::from_secs(60);
 
 /// All services. Cheap to clone.
 #[derive(Clone)]
@@ -45,6 +55,8 @@ pub struct Services {
     pub logs: Arc<LogBook>,
     /// The bus, for statistics inside services only.
     pub bus: Bus,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// What this platform is.
@@ -107,6 +119,9 @@ pub enum StartError {
     /// A service could not connect to the bus.
     #[error("a service could not connect to the bus: {0}")]
     Connect(#[from] ConnectError),
+    /// A service could not subscribe.
+    #[error("a service could not subscribe: {0}")]
+    Subscribe(#[from] SubscribeError),
     /// The signing key cannot be used.
     #[error("the key that signs tokens cannot be used: {0}")]
     SigningKey(String),
@@ -177,53 +192,172 @@ pub struct PeerView {
     pub subscriptions: Vec<TopicPrefix>,
 }
 
-/// What every service needs to become a peer of the bus.
-pub(crate) struct Peers<'a> {
-    pub bus: &'a Bus,
-    pub clock: &'a Arc<dyn Clock>,
-    pub instance: &'a InstanceInfo,
-    pub stop: &'a CancellationToken,
+/// What every service needs to become a peer of the bus, and the peers made so far.
+struct Peers<'a> {
+    bus: &'a Bus,
+    clock: &'a Arc<dyn Clock>,
+    instance: &'a InstanceInfo,
+    stop: &'a CancellationToken,
+    /// Closes what was connected if a later step fails.
+    tasks: ServicesTasks,
 }
 
 impl Peers<'_> {
-    /// Connects a service under one of the fixed identities.
-    pub fn connect(&self, identity: &'static str, class_name: &str) -> Result<(AgentContext, Events), ConnectError> {
+    /// Connects a peer under one of the fixed identities.
+    fn connect(&mut self, identity: &'static str, class_name: &str) -> Result<(AgentContext, Events), ConnectError> {
+        self.connect_as(PeerKind::Service, identity, class_name, Some(HEARTBEAT_PERIOD), 0)
+    }
+
+    fn connect_as(
+        &mut self,
+        kind: PeerKind,
+        identity: &'static str,
+        class_name: &str,
+        heartbeat: Option<Duration>,
+        publications_max: usize,
+    ) -> Result<(AgentContext, Events), ConnectError> {
         let settings = AgentSettings {
             identity: Identity::known(identity),
-            kind: PeerKind::Service,
+            kind,
             class_name: class_name.to_owned(),
             version: self.instance.version.clone(),
             instance_name: self.instance.name.clone(),
             data_dir: PathBuf::new(),
-            heartbeat: None,
-            publications_max: 0,
+            heartbeat,
+            publications_max,
             clock: Arc::clone(self.clock),
         };
-        AgentContext::connect(self.bus, settings, self.stop.child_token())
+        let (context, events) = AgentContext::connect(self.bus, settings, self.stop.child_token())?;
+        self.tasks.contexts.push(context.clone());
+        Ok((context, events))
     }
 }
 
 impl Services {
-    /// Connects all services to the bus and starts their tasks; they end when `stop` is cancelled or the tasks are dropped.
+    /// Connects all services to the bus, sets its policy and starts their tasks. The tasks end when [`ServicesTasks`] is dropped; a
+    /// cancelled `stop` asks those that can to end by themselves.
     ///
     /// # Errors
-    /// [`StartError`].
+    /// [`StartError`]; then nothing is left connected.
     pub async fn start(deps: ServicesDeps, stop: CancellationToken) -> Result<(Self, ServicesTasks), StartError> {
-        let peers = Peers { bus: &deps.bus, clock: &deps.clock, instance: &deps.instance, stop: &stop };
+        let (bus, clock, instance) = (deps.bus, deps.clock, Arc::new(deps.instance));
+        let mut peers = Peers { bus: &bus, clock: &clock, instance: &instance, stop: &stop, tasks: ServicesTasks { contexts: Vec::new() } };
+
+        let loaded = deps.installations.load_all().await?;
+        for warning in &loaded.warnings {
+            tracing::warn!(warning, "an installed agent was left out");
+        }
+        let installed = Arc::new(Installed::new(loaded.records, deps.launcher));
+        let audit = Arc::new(Audit::new(deps.audit, Arc::clone(&clock)));
+        let alerts = Arc::new(Alerts::new(deps.alerts, Arc::clone(&clock)));
+
+        // The first peer, so that it hears the others' first heartbeats; its own begins when it is subscribed.
+        let (health_peer, health_events) = peers.connect_as(PeerKind::Service, known::PLATFORM_HEALTH, "HealthService", None, 0)?;
+        let health = Arc::new(PlatformHealth::new(health_peer.clone(), Arc::clone(&installed))?);
+        health_peer.set_heartbeat(Some(HEARTBEAT_PERIOD));
+        health_peer.serve(health::export(&health));
+        health_peer.spawn(Arc::clone(&health).run(health_events, Arc::clone(&alerts)));
+        health_peer.spawn(Arc::clone(&alerts).run());
+
+        let (auth_peer, _) = peers.connect(known::PLATFORM_AUTH, "AuthService")?;
+        let auth = Auth::open(deps.auth, &instance.name, deps.users, deps.revocations, Arc::clone(&audit), Arc::clone(&clock));
+        let auth = Arc::new(auth.await?);
+        auth_peer.serve(auth::export(&installed));
+        auth_peer.spawn(Arc::clone(&auth).run());
+        let policy = Arc::new(Policy::open(deps.policy, Arc::clone(&auth)).await?);
+        bus.set_interceptors(vec![Arc::clone(&policy) as Arc<dyn Interceptor>]);
+        auth_peer.spawn(policy.run());
+
+        let (store_peer, _) = peers.connect(known::CONFIG_STORE, "ConfigStoreService")?;
+        let configs = ConfigStore::open(deps.configs, store_peer.clone(), Arc::clone(&audit), Arc::clone(&clock)).await?;
+        let configs = Arc::new(configs);
+        store_peer.serve(config_store::export(&configs, &auth, &bus));
+
         // One peer speaks for people on the web: RPC calls and writes go out under it, and live data comes in.
-        let (_web, _web_events) = peers.connect(known::PLATFORM_WEB, "PlatformWebService")?;
-        unimplemented!()
+        let (web_peer, web_events) = peers.connect_as(
+            PeerKind::Service,
+            known::PLATFORM_WEB,
+            "PlatformWebService",
+            Some(HEARTBEAT_PERIOD),
+            live::PUBLICATIONS_MAX,
+        )?;
+        web_peer.serve(MethodTable::new());
+        let web = web_peer.peer().clone();
+
+        let (control_peer, _) = peers.connect(known::CONTROL, "ControlService")?;
+        let agents = Arc::new(Agents::new(AgentsDeps {
+            control: control_peer.clone(),
+            web: web.clone(),
+            installed,
+            records: deps.installations,
+            health: Arc::clone(&health),
+            audit: Arc::clone(&audit),
+            clock: Arc::clone(&clock),
+            platform_stop: deps.platform_stop,
+        }));
+        control_peer.serve(agents::export(&agents, &auth));
+
+        let devices = Arc::new(Devices::new(web.clone(), Arc::clone(&configs), Arc::clone(&audit)));
+        let history = Arc::new(History::new(web.clone(), Arc::clone(&clock)));
+        let feeds = LiveFeeds {
+            agents: agents.events(),
+            alerts: alerts.follow(),
+            ended_sessions: auth.ended_sessions(),
+            is_active: {
+                let auth = Arc::clone(&auth);
+                Box::new(move |session| auth.is_active(session))
+            },
+        };
+        let (live, live_task) = Live::new(web, web_events, &instance.name, Arc::clone(&clock), feeds, stop.child_token())?;
+        web_peer.spawn(live_task);
+        let (tools_peer, _) = peers.connect_as(PeerKind::Tool, known::CONTROL_CONNECTION, "ControlConnection", None, 0)?;
+        tools_peer.serve(MethodTable::new());
+
+        let Peers { tasks, .. } = peers;
+        let services = Self {
+            auth,
+            agents,
+            configs,
+            devices,
+            history,
+            live: Arc::new(live),
+            health,
+            alerts,
+            audit,
+            tools: Arc::new(Tools::new(tools_peer)),
+            logs: deps.logs,
+            bus: bus.clone(),
+            clock: Arc::clone(&clock),
+            instance: Arc::clone(&instance),
+        };
+        Ok((services, tasks))
     }
 
     /// Counters of the bus.
     #[must_use]
     pub fn bus_statistics(&self) -> BusView {
-        unimplemented!()
+        let BusStatistics { published, delivered, lost, calls, calls_failed, peers } = self.bus.statistics();
+        let uptime = self.clock.now() - self.instance.started_at;
+        let uptime_s = u64::try_from(uptime.num_seconds()).unwrap_or(0);
+        BusView { published, delivered, lost, calls, calls_failed, peers, uptime_s }
     }
 
     /// All connected peers, sorted by identity.
     #[must_use]
     pub fn peers(&self) -> Vec<PeerView> {
-        unimplemented!()
+        self.bus.peer_infos().into_iter().map(peer_view).collect()
     }
 }
+
+fn peer_view(info: PeerInfo) -> PeerView {
+    let PeerInfo { identity, kind, connected_at, published, delivered, lost, queued, queue_max, subscriptions } = info;
+    let kind = match kind {
+        PeerKind::Agent => "agent",
+        PeerKind::Service => "service",
+        PeerKind::Tool => "tool",
+    };
+    PeerView { identity, kind, connected_at, published, delivered, lost, queued, queue_max, subscriptions }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,14 +1,43 @@
-//! Life cycle of agents: the control service.
+//! Life cycle of agents: the control service, bus peer `control`. Starting and supervising is the launcher's work; what is installed, who
+//! may change it, and telling everybody is done here.
+//!
+//! Map: `installed` (what is installed, in memory), `identities` (which identity a new agent gets), `changes` (install, start, stop ...),
+//! `observer` (what the launcher tells), `calls` (RPC towards any peer for people), `rpc` (what `control` answers).
+//! Source: agents.md §1, vip-zmq.md §8.2, VOLTTRON `volttron/platform/{aip,control}.py`.
+//!
+//! Invariants: changes of one agent take turns; a change that was begun is finished even if whoever asked goes away.
 
-use std::time::Duration;
+mod calls;
+mod changes;
+mod identities;
+mod installed;
+mod observer;
+mod rpc;
+#[cfg(test)]
+mod tests;
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 use serde_json::Value;
-use tokio::sync::broadcast;
-use vt_backends::{AgentKindInfo, RunState};
+use tokio::sync::{OwnedMutexGuard, broadcast};
+use tokio_util::sync::CancellationToken;
+use vt_agent::AgentContext;
+use vt_backends::{AgentKindInfo, AgentSource, InstallationRepository, InstalledAgent, RunState};
+use vt_bus::PeerHandle;
 use vt_types::timestamp::Timestamp;
-use vt_types::{AgentUuid, Identity, Params, Priority, Tag};
+use vt_types::{AgentUuid, Clock, Identity, Priority, Tag};
 
-use crate::{Caller, HealthView, ServiceError};
+use crate::{Audit, Caller, HealthView, PlatformHealth};
+
+pub(crate) use installed::Installed;
+pub(crate) use rpc::export;
+
+/// Events held for a slow follower; one that falls behind is told so and reads the list again.
+const FOLLOWED_MAX: usize = 1024;
+/// Locks of identities kept before unused ones are dropped.
+const TURNS_KEPT: usize = 1024;
 
 /// An installed agent as people see it.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,7 +75,7 @@ pub struct InstallRequest {
     pub priority: Option<Priority>,
     /// Install-time configuration.
     pub config: Option<Value>,
-    /// Replaces an agent of the same identity.
+    /// Replaces an agent of the same identity; its data and its entries in the configuration store stay.
     pub force: bool,
 }
 
@@ -62,81 +91,134 @@ pub struct AgentEvent {
 }
 
 /// Life cycle of agents.
-pub struct Agents {}
+pub struct Agents {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct AgentsDeps {
+    /// The peer `control`.
+    pub control: AgentContext,
+    /// The peer that speaks for people on the web.
+    pub web: PeerHandle,
+    pub installed: Arc<Installed>,
+    pub records: Arc<dyn InstallationRepository>,
+    pub health: Arc<PlatformHealth>,
+    pub audit: Arc<Audit>,
+    pub clock: Arc<dyn Clock>,
+    pub platform_stop: CancellationToken,
+}
+
+struct Inner {
+    deps: AgentsDeps,
+    events: broadcast::Sender<AgentEvent>,
+    turns: Mutex<HashMap<Identity, Arc<tokio::sync::Mutex<()>>>>,
+    /// Choosing an identity and taking it is one step.
+    installing: tokio::sync::Mutex<()>,
+}
 
 impl Agents {
+    pub(crate) fn new(deps: AgentsDeps) -> Self {
+        let (events, _) = broadcast::channel(FOLLOWED_MAX);
+        let inner = Arc::new(Inner { deps, events, turns: Mutex::default(), installing: tokio::sync::Mutex::default() });
+        inner.deps.installed.launcher().observe(Arc::new(observer::Observer(Arc::downgrade(&inner))));
+        Self { inner }
+    }
+
+    /// All installed agents, by name, then identity.
+    #[must_use]
     pub fn list(&self) -> Vec<AgentView> {
-        unimplemented!()
+        let inner = &self.inner;
+        let lost: HashMap<Identity, u64> = inner.deps.web.bus().peer_infos().into_iter().map(|peer| (peer.identity, peer.lost)).collect();
+        let view = |agent: InstalledAgent| {
+            let lost = lost.get(&agent.identity).copied().unwrap_or(0);
+            inner.view(agent, lost)
+        };
+        let mut views: Vec<_> = inner.deps.installed.all().into_iter().map(view).collect();
+        views.sort_by(|a, b| (&a.name, &a.identity).cmp(&(&b.name, &b.identity)));
+        views
     }
+
+    /// The installed agent with this identity.
+    #[must_use]
     pub fn by_identity(&self, identity: &str) -> Option<AgentView> {
-        let _ = identity;
-        unimplemented!()
+        self.inner.deps.installed.by_identity(identity).map(|agent| self.inner.view_alone(agent))
     }
+
+    /// The installed agent with this UUID.
+    #[must_use]
     pub fn by_uuid(&self, uuid: AgentUuid) -> Option<AgentView> {
-        let _ = uuid;
-        unimplemented!()
+        self.inner.deps.installed.by_uuid(uuid).map(|agent| self.inner.view_alone(agent))
     }
+
+    /// What can be installed.
+    #[must_use]
     pub fn kinds(&self) -> Vec<AgentKindInfo> {
-        unimplemented!()
+        self.inner.deps.installed.launcher().kinds()
     }
-    pub async fn install(&self, caller: &Caller, request: InstallRequest) -> Result<AgentView, ServiceError> {
-        let _ = (caller, request);
-        unimplemented!()
-    }
-    pub async fn remove(&self, caller: &Caller, identity: &Identity) -> Result<(), ServiceError> {
-        let _ = (caller, identity);
-        unimplemented!()
-    }
-    pub async fn start(&self, caller: &Caller, identity: &Identity) -> Result<(), ServiceError> {
-        let _ = (caller, identity);
-        unimplemented!()
-    }
-    pub async fn stop(&self, caller: &Caller, identity: &Identity) -> Result<(), ServiceError> {
-        let _ = (caller, identity);
-        unimplemented!()
-    }
-    pub async fn restart(&self, caller: &Caller, identity: &Identity) -> Result<(), ServiceError> {
-        let _ = (caller, identity);
-        unimplemented!()
-    }
-    pub async fn set_tag(&self, caller: &Caller, identity: &Identity, tag: Option<Tag>) -> Result<(), ServiceError> {
-        let _ = (caller, identity, tag);
-        unimplemented!()
-    }
-    pub async fn set_priority(&self, caller: &Caller, identity: &Identity, priority: Option<Priority>) -> Result<(), ServiceError> {
-        let _ = (caller, identity, priority);
-        unimplemented!()
-    }
-    pub fn clear_status(&self, caller: &Caller, all: bool) {
-        let _ = (caller, all);
-        unimplemented!()
-    }
+
+    /// Changes in the life of agents from now on.
+    #[must_use]
     pub fn events(&self) -> broadcast::Receiver<AgentEvent> {
-        unimplemented!()
+        self.inner.events.subscribe()
     }
+
+    /// Identities of all connected peers, installed or not, sorted.
+    #[must_use]
     pub fn running_peers(&self) -> Vec<Identity> {
-        unimplemented!()
+        self.inner.deps.web.bus().peers()
     }
-    pub async fn autostart(&self) {
-        unimplemented!()
+
+    /// Forgets how agents ended that do not run: of all with `all`, else only of those that are no longer installed (which are forgotten
+    /// when they are removed). Without rights it does nothing but say so in the audit log.
+    pub fn clear_status(&self, caller: &Caller, all: bool) {
+        let rights = caller.require_vui();
+        if rights.is_ok() && all {
+            let launcher = self.inner.deps.installed.launcher();
+            for (agent, state) in self.inner.deps.installed.states() {
+                if matches!(state, RunState::Stopped { .. } | RunState::Failed { .. }) {
+                    launcher.forget(agent.uuid);
+                    self.inner.tell(&agent.identity, "never_started");
+                }
+            }
+        }
+        let (inner, caller) = (Arc::clone(&self.inner), caller.clone());
+        self.inner.deps.control.spawn(async move {
+            let detail = if all { "all" } else { "" };
+            inner.deps.audit.record(&caller, "agent.clear_status", "", rights.as_ref().map(|()| detail)).await;
+        });
     }
-    pub async fn rpc_methods(&self, identity: &Identity) -> Result<Vec<String>, ServiceError> {
-        let _ = identity;
-        unimplemented!()
+}
+
+impl Inner {
+    fn view_alone(&self, agent: InstalledAgent) -> AgentView {
+        let infos = self.deps.web.bus().peer_infos();
+        let lost = infos.iter().find(|peer| peer.identity == agent.identity).map_or(0, |peer| peer.lost);
+        self.view(agent, lost)
     }
-    pub async fn rpc_inspect(&self, identity: &Identity, method: &str) -> Result<Value, ServiceError> {
-        let _ = (identity, method);
-        unimplemented!()
+
+    fn view(&self, agent: InstalledAgent, lost: u64) -> AgentView {
+        let InstalledAgent { uuid, identity, name, tag, priority, source, .. } = agent;
+        let AgentSource::BuiltIn { kind } = source;
+        let state = self.deps.installed.launcher().state(uuid);
+        let health = self.deps.health.of(&identity);
+        AgentView { uuid, identity, name, kind, tag, priority, state, health, lost }
     }
-    pub async fn rpc_call(
-        &self,
-        caller: &Caller,
-        identity: &Identity,
-        method: &str,
-        params: Params,
-        limit: Duration,
-    ) -> Result<Value, ServiceError> {
-        let _ = (caller, identity, method, params, limit);
-        unimplemented!()
+
+    /// Tells followers.
+    fn tell(&self, identity: &Identity, state: &'static str) {
+        // An error means that nobody follows.
+        drop(self.events.send(AgentEvent { identity: identity.clone(), state, at: self.deps.clock.now() }));
+    }
+
+    /// Waits until nobody else changes the agent with this identity.
+    async fn turn(&self, identity: &Identity) -> OwnedMutexGuard<()> {
+        let lock = {
+            let mut turns = self.turns.lock();
+            if turns.len() > TURNS_KEPT {
+                turns.retain(|_, lock| Arc::strong_count(lock) > 1);
+            }
+            Arc::clone(turns.entry(identity.clone()).or_default())
+        };
+        lock.lock_owned().await
     }
 }

@@ -129,7 +129,7 @@ class PointChart {
   }
 
   draw() {
-    this.plot.setData(this.thinned ? this.withBand() : this.withGaps(), false);
+    this.plot.setData(this.columns(), false);
     this.follow();
   }
 
@@ -139,24 +139,22 @@ class PointChart {
     this.plot.setScale('x', { min: from / 1000, max: to / 1000 });
   }
 
-  withBand() {
-    return [this.times.map((time) => time / 1000), this.high, this.low, this.values];
-  }
-
-  withGaps() {
+  /** Times in seconds, highest, lowest and mean, with nothing where readings are missing. */
+  columns() {
     const usual = median(this.times.slice(1).map((time, index) => time - this.times[index]));
-    const [times, values] = [[], []];
+    const [times, high, low, values] = [[], [], [], []];
     this.times.forEach((time, index) => {
       const before = this.times[index - 1];
       if (before !== undefined && usual > 0 && time - before > usual * GAP_INTERVALS) {
         times.push((before + usual) / 1000);
-        values.push(null);
+        for (const list of [high, low, values]) list.push(null);
       }
       times.push(time / 1000);
+      high.push(this.thinned ? this.high[index] : null);
+      low.push(this.thinned ? this.low[index] : null);
       values.push(this.values[index]);
     });
-    const none = times.map(() => null);
-    return [times, none, none, values];
+    return [times, high, low, values];
   }
 
   build() {

@@ -27,7 +27,7 @@ function take(event) {
   for (const element of document.querySelectorAll(`[data-device="${CSS.escape(match[1])}"]`)) {
     const point = element.dataset.point;
     if (point !== undefined && !Object.hasOwn(values, point)) continue;
-    const age = element.querySelector('time[data-age]');
+    const age = ageOf(element, at);
     if (age) {
       if (Date.parse(at) < Date.parse(age.dateTime)) continue;
       age.dateTime = at;
@@ -35,6 +35,18 @@ function take(event) {
     }
     if (point !== undefined) show(element, values[point]);
   }
+}
+
+/** The element's `<time>`; before the first reading there is only a word in its place. */
+function ageOf(element, at) {
+  const known = element.querySelector('.age');
+  if (!known || known.tagName === 'TIME') return known;
+  const age = document.createElement('time');
+  age.className = 'age';
+  age.dataset.age = '';
+  age.dateTime = at;
+  known.replaceWith(age);
+  return age;
 }
 
 function show(element, value) {

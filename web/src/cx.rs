@@ -142,7 +142,7 @@ struct Rendered;
 
 /// The layer around all pages.
 pub async fn layer(State(web): State<Arc<Web>>, mut request: Request, next: Next) -> Response {
-    let now = web.clock.now();
+    let now = web.services.clock.now();
     let mut cookies = NewCookies::default();
     let session = session(&web, request.headers(), now, &mut cookies).await;
     let subject = match &session {
@@ -163,6 +163,7 @@ pub async fn layer(State(web): State<Arc<Web>>, mut request: Request, next: Next
         web,
     };
     let asked = Asked::of(&request);
+    let request_id = asked.request_id.clone();
     request.extensions_mut().insert(cx.clone());
     let mut response = next.run(request).await;
     if let Some(error) = response.extensions_mut().remove::<PageError>() {
@@ -178,6 +179,9 @@ pub async fn layer(State(web): State<Arc<Web>>, mut request: Request, next: Next
     for cookie in own {
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
+    if let Ok(id) = HeaderValue::from_str(&request_id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
     secure(response.headers_mut(), cx.web.secure);
     response
 }
@@ -188,7 +192,7 @@ struct Asked {
     get: bool,
     path: String,
     back: Option<String>,
-    request_id: Option<String>,
+    request_id: String,
 }
 
 impl Asked {
@@ -200,19 +204,23 @@ impl Asked {
             get: matches!(*request.method(), Method::GET | Method::HEAD),
             path: request.uri().path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string),
             back: text(header::REFERER).and_then(local::path_of_url),
-            request_id: text(REQUEST_ID).map(str::to_owned),
+            request_id: text(REQUEST_ID).filter(|id| is_plain(id)).map_or_else(|| format!("{:016x}", rand::random::<u64>()), str::to_owned),
         }
     }
 }
 
+/// Whether a caller's own request number can stand in a log line and a page.
+fn is_plain(id: &str) -> bool {
+    (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+}
+
 fn explain(cx: &Cx, asked: &Asked, error: &PageError, bare: &Response) -> Response {
     let status = bare.status();
+    if status.is_server_error() {
+        tracing::warn!(request_id = asked.request_id, path = asked.path, status = status.as_u16(), error = error.text, "a page failed");
+    }
     let mut response = if asked.json {
-        let mut body = json!({"error": error.text});
-        if let Some(request_id) = &asked.request_id {
-            body["request_id"] = json!(request_id);
-        }
-        (status, axum::Json(body)).into_response()
+        (status, axum::Json(json!({"error": error.text, "request_id": asked.request_id}))).into_response()
     } else if error.kind == ErrorKind::Unauthenticated {
         if !cx.web.services.auth.has_users() {
             return Redirect::to("/setup").into_response();
@@ -226,7 +234,7 @@ fn explain(cx: &Cx, asked: &Asked, error: &PageError, bare: &Response) -> Respon
             heading: error.heading(),
             text: &error.text,
             back: asked.back.as_deref().filter(|_| !asked.get),
-            request_id: asked.request_id.as_deref(),
+            request_id: status.is_server_error().then_some(asked.request_id.as_str()),
         };
         match page.render() {
             Ok(html) => (status, Html(html)).into_response(),

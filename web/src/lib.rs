@@ -26,4 +26,4 @@ pub mod pages;
 pub mod routes;
 pub mod ui;
 
-pub use routes::router;
+pub use routes::{WebState, router};

@@ -4,11 +4,13 @@ use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
 use axum::middleware::from_fn_with_state;
+use axum::response::IntoResponse;
 use axum::routing::{get, post};
+use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use vt_services::Services;
-use vt_types::Clock;
 
 use crate::csrf::CsrfKey;
 use crate::error::PageError;
@@ -21,12 +23,23 @@ const FORM_BYTES_MAX: usize = 128 * 1024;
 /// Largest configuration entry in a form, in bytes; URL encoding makes three bytes of some.
 const CONFIG_FORM_BYTES_MAX: usize = 24 * 1024 * 1024;
 
+/// What pages are built from.
+pub struct WebState {
+    services: Services,
+}
+
+impl WebState {
+    /// Pages over `services`, by their clock.
+    #[must_use]
+    pub fn new(services: Services) -> Self {
+        Self { services }
+    }
+}
+
 /// What pages keep between requests.
 pub struct Web {
     /// What the platform does.
     pub services: Services,
-    /// Time.
-    pub clock: Arc<dyn Clock>,
     /// Form tokens.
     pub csrf: CsrfKey,
     /// Whether pages are served over HTTPS, so that cookies may say so.
@@ -36,9 +49,10 @@ pub struct Web {
 }
 
 /// All pages, static files included. Its fallback answers every other address with a page that says so; merge it with routers that have none.
-pub fn router(services: Services, clock: Arc<dyn Clock>) -> Router {
+pub fn router(state: WebState) -> Router {
+    let WebState { services } = state;
     let secure = services.instance.web_address.starts_with("https");
-    let web = Arc::new(Web { services, clock, csrf: CsrfKey::random(), secure, sample: Mutex::default() });
+    let web = Arc::new(Web { services, csrf: CsrfKey::random(), secure, sample: Mutex::default() });
     let configs = Router::new()
         .route("/agents/{identity}/configs", get(config::blank).post(config::create))
         .route("/agents/{identity}/configs/{*name}", get(config::show).post(config::change))
@@ -62,11 +76,15 @@ pub fn router(services: Services, clock: Arc<dyn Clock>) -> Router {
         .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
         .merge(configs)
         .fallback(async || PageError::not_found("There is no page at this address."))
-        .method_not_allowed_fallback(async || PageError {
-            kind: vt_types::ErrorKind::Invalid,
-            text: "This address does not take requests of that kind.".to_owned(),
-            retry_after_s: None,
+        .method_not_allowed_fallback(async || {
+            let error = PageError::invalid("This address does not take requests of that kind.");
+            let mut response = error.into_response();
+            *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+            response
         })
+        .layer(CatchPanicLayer::custom(|_| {
+            PageError::new(vt_types::ErrorKind::Internal, "The page could not be made. The server's log tells why.").into_response()
+        }))
         .layer(from_fn_with_state(Arc::clone(&web), cx::layer))
         .with_state(web);
     Router::new()

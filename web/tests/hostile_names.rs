@@ -105,7 +105,8 @@ fn pages_have_the_same_tags_whatever_the_names_are() {
 fn text_that_reorders_or_controls_is_spelled_out() {
     for (page, html) in pages("a\u{202e}b\u{2066}c\u{7}d\u{200f}e") {
         // Form fields and data for scripts hold names as they are; what is read or spoken does not.
-        let shown = tags_text(&html).into_iter().map(str::to_owned).chain(attributes(&html, "title")).chain(attributes(&html, "aria-label"));
+        let shown =
+            tags_text(&html).into_iter().map(str::to_owned).chain(attributes(&html, "title")).chain(attributes(&html, "aria-label"));
         for text in shown {
             for c in ['\u{202e}', '\u{2066}', '\u{7}', '\u{200f}'] {
                 assert!(!text.contains(c), "{page} shows {c:?} in {text:?}");

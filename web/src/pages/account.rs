@@ -18,7 +18,7 @@ use crate::local;
 use crate::ui::{self, Tone};
 
 /// What the form asks for at least; the service decides.
-const PASSWORD_CHARS_MIN: usize = 8;
+const PASSWORD_CHARS_MIN: usize = 10;
 
 /// `/setup`
 #[derive(Template)]

@@ -1,0 +1,189 @@
+//! Start and shutdown, in order. What must survive is opened before what uses it, and closed after.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio_util::sync::CancellationToken;
+use vt_backends::AgentLauncher;
+use vt_bus::Bus;
+use vt_config::{Loaded, Settings, VipAddress};
+use vt_host::{Host, HostConfig};
+use vt_services::{AuthConfig, InstanceInfo, LogBook, PasswordPolicy, Services, ServicesDeps};
+use vt_storage_files::Home;
+use vt_types::{Clock, SystemClock};
+
+use crate::listeners::{LocalSocket, WebListener};
+use crate::stores::Stores;
+use crate::{RunOptions, demo, first_run, logging, process, signals, tls};
+
+/// Lines kept per agent for the pages.
+const LOG_LINES_PER_SOURCE: usize = 2_000;
+/// Longest time that closing the database may take.
+const CLOSE_LIMIT: Duration = Duration::from_secs(1);
+
+/// Runs the platform until a signal or `vctl shutdown --platform`.
+///
+/// # Errors
+/// One readable sentence with its causes; nothing was announced then.
+pub async fn run(loaded: Loaded, options: &RunOptions) -> anyhow::Result<()> {
+    let Loaded { settings, warnings, missing } = loaded;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let stop = CancellationToken::new();
+    let pressed = tokio::spawn(signals::watch(stop.clone())?);
+
+    let (home, lock) = Home::open(&settings.home)?;
+    let logs = Arc::new(LogBook::new(LOG_LINES_PER_SOURCE));
+    let _logging = logging::start(&settings.log, Arc::clone(&logs), Arc::clone(&clock))?;
+    warn_about(&settings, warnings.iter().map(ToString::to_string));
+    if let Err(error) = vt_config::add_missing_keys(&settings.config_file, &missing) {
+        // A file that is mounted read-only is no reason not to run; without `web-secret-key` in it, sessions end with the process.
+        tracing::warn!(%error, "the configuration file could not be completed");
+    }
+
+    let identity = tls::server_identity(&settings, &home.certificates(), clock.now())?;
+    let tls_config = identity.as_ref().map(tls::server_config).transpose()?;
+    let web = WebListener::bind(&settings.web.bind)?;
+    let url = web_url(&settings, web.port());
+
+    let stores = Stores::open(&settings.home, &settings.database).await?;
+    let bus = Bus::new(vt_bus::Config::default(), Arc::clone(&clock));
+    let host_config = HostConfig { instance_name: settings.instance_name.clone(), ..HostConfig::default() };
+    let launcher: Arc<dyn AgentLauncher> = Arc::new(Host::new(bus.clone(), vt_agents::catalog::all(), host_config, Arc::clone(&clock)));
+    let no_users = stores.users.load().await.is_ok_and(|users| users.is_empty());
+    let setup_code = no_users.then(|| first_run::code(&settings.home)).transpose().context("the first-run code cannot be kept")?;
+    let deps = ServicesDeps {
+        bus,
+        clock: Arc::clone(&clock),
+        instance: instance(&settings, &url, clock.as_ref()),
+        users: Arc::clone(&stores.users),
+        configs: Arc::clone(&stores.configs),
+        installations: Arc::clone(&stores.installations),
+        audit: Arc::clone(&stores.audit),
+        alerts: Arc::clone(&stores.alerts),
+        revocations: Arc::clone(&stores.revocations),
+        policy: Arc::clone(&stores.policy),
+        launcher: Arc::clone(&launcher),
+        auth: AuthConfig {
+            signing: tls::signing_key(&settings, identity.as_ref())?,
+            access_lifetime: minutes(settings.web.access_token_minutes),
+            refresh_lifetime: minutes(settings.web.refresh_token_minutes),
+            password_hashing: PasswordPolicy::default(),
+            setup_code: setup_code.clone(),
+        },
+        logs,
+        platform_stop: stop.clone(),
+    };
+    // Services outlive the listeners, so that a request that is being answered still finds them.
+    let services_stop = CancellationToken::new();
+    let (services, tasks) = Services::start(deps, services_stop.clone()).await?;
+
+    if options.demo {
+        demo::set_up(&services).await.context("the demonstration building could not be set up")?;
+    }
+    let router = vt_api::router(api_state(&services)).merge(vt_web::router(services.clone(), Arc::clone(&clock)));
+    let (socket, local) = LocalSocket::serve(&home.run_dir(), vt_api::local_router(api_state(&services)), stop.clone())?;
+    let serving = web.serve(tls_config, router, stop.clone())?;
+    if settings.autostart {
+        services.agents.autostart().await;
+    }
+    lock.announce()?;
+    announce(&url, setup_code.as_deref())?;
+    let code_watch = tokio::spawn(forget_code(services.clone(), settings.home.clone(), stop.clone()));
+
+    stop.cancelled().await;
+    tracing::info!("shutting down");
+    complain("Shutting down.");
+    launcher.stop_all().await;
+    for task in [serving, local, code_watch] {
+        if let Err(error) = task.await {
+            tracing::warn!(%error, "a listener did not end in order");
+        }
+    }
+    services_stop.cancel();
+    tasks.close();
+    drop(services);
+    if tokio::time::timeout(CLOSE_LIMIT, stores.close()).await.is_err() {
+        tracing::warn!("the database did not close in time; everything that was acknowledged is stored");
+    }
+    drop(socket);
+    drop(lock);
+    pressed.abort();
+    Ok(())
+}
+
+fn api_state(services: &Services) -> vt_api::ApiState {
+    vt_api::ApiState::new(services.clone()).with_process(|| {
+        let used = process::read();
+        vt_api::ProcessUse { resident_bytes: used.resident_bytes, cpu_s: used.cpu_s, open_files: used.open_files, threads: used.threads }
+    })
+}
+
+fn instance(settings: &Settings, url: &str, clock: &dyn Clock) -> InstanceInfo {
+    InstanceInfo {
+        name: settings.instance_name.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started_at: clock.now(),
+        message_bus: settings.message_bus.as_str().to_owned(),
+        vip_addresses: settings.vip_addresses.iter().map(VipAddress::to_string).collect(),
+        web_address: url.trim_end_matches('/').to_owned(),
+        other_platforms: Vec::new(),
+    }
+}
+
+/// The address for people: what was bound, with `localhost`'s number for "every address of this machine".
+fn web_url(settings: &Settings, port: u16) -> String {
+    let mut address = settings.web.bind.clone();
+    address.port = port;
+    if address.is_unspecified() {
+        address.host = vt_config::Environment::of_process().host_name().unwrap_or("127.0.0.1").to_owned();
+    }
+    format!("{address}/")
+}
+
+fn minutes(count: u32) -> Duration {
+    Duration::from_secs(u64::from(count) * 60)
+}
+
+fn warn_about(settings: &Settings, warnings: impl Iterator<Item = String>) {
+    if nix::unistd::geteuid().is_root() {
+        tracing::warn!("running as root; an ordinary user is enough and safer");
+    }
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    tracing::info!(home = %settings.home.display(), instance = settings.instance_name, "starting");
+}
+
+/// Tells people where to go. These lines are for eyes and scripts, so they go to standard output whatever the log says.
+fn announce(url: &str, setup_code: Option<&str>) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    let written = writeln!(out, "VOLTTRON is ready at {}", url.trim_end_matches('/'))
+        .and_then(|()| setup_code.map_or(Ok(()), |code| writeln!(out, "First start: open {url}setup and enter the code {code}")))
+        .and_then(|()| out.flush());
+    match written {
+        // Nobody reads standard output; the platform runs all the same.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+fn complain(text: &str) {
+    // Nobody reads standard error; there is nobody to tell.
+    drop(writeln!(std::io::stderr().lock(), "{text}"));
+}
+
+/// Removes the code's file as soon as there is a user.
+async fn forget_code(services: Services, home: PathBuf, stop: CancellationToken) {
+    while !services.auth.has_users() {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(Duration::from_millis(500)) => {}
+        }
+    }
+    if let Err(error) = first_run::remove(&home) {
+        tracing::warn!(%error, "the used first-run code could not be removed");
+    }
+}

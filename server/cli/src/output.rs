@@ -1,0 +1,69 @@
+//! What programs print: tables whose header goes to standard error and whose rows go to standard output, as scripts of VOLTTRON expect.
+
+use std::io::Write;
+
+/// Prints to standard output. A reader that went away (`| head`) is no error.
+pub fn print(text: &str) {
+    write_to(std::io::stdout().lock(), text);
+}
+
+/// Prints a line to standard output.
+pub fn line(text: &str) {
+    print(&format!("{text}\n"));
+}
+
+/// Prints a line to standard error.
+pub fn complain(text: &str) {
+    write_to(std::io::stderr().lock(), &format!("{text}\n"));
+}
+
+fn write_to(mut to: impl Write, text: &str) {
+    // Nobody reads any more; there is nobody to tell.
+    drop(to.write_all(text.as_bytes()).and_then(|()| to.flush()));
+}
+
+/// Prints clap's text where it belongs and gives the exit code: 0 for help and version, 2 for wrong arguments.
+pub fn clap_exit(error: &clap::Error) -> u8 {
+    drop(error.print());
+    if error.use_stderr() { 2 } else { 0 }
+}
+
+/// The shortest length, at least `min`, at which the first characters of all `uuids` differ.
+pub fn unique_prefix(uuids: &[&str], min: usize) -> usize {
+    let longest = uuids.iter().map(|uuid| uuid.len()).max().unwrap_or(0);
+    (min.max(1)..=longest)
+        .find(|length| {
+            let mut starts: Vec<_> = uuids.iter().map(|uuid| &uuid[..*length.min(&uuid.len())]).collect();
+            starts.sort_unstable();
+            starts.windows(2).all(|pair| pair[0] != pair[1])
+        })
+        .unwrap_or(longest)
+}
+
+/// Control characters made visible, so that a name cannot drive the terminal.
+pub fn printable(text: &str) -> String {
+    text.chars().map(|c| if is_control(c) { '\u{fffd}' } else { c }).collect()
+}
+
+fn is_control(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_are_as_short_as_they_can_be() {
+        assert_eq!(unique_prefix(&["8b1e", "9c"], 1), 1);
+        assert_eq!(unique_prefix(&["8b1e", "8b2f"], 1), 3);
+        assert_eq!(unique_prefix(&["8b1e"], 0), 1);
+        assert_eq!(unique_prefix(&["8b1e"], 3), 3);
+        assert_eq!(unique_prefix(&[], 1), 0);
+    }
+
+    #[test]
+    fn names_cannot_drive_the_terminal() {
+        assert_eq!(printable("a\u{1b}[2Jb\u{202e}"), "a\u{fffd}[2Jb\u{fffd}");
+    }
+}

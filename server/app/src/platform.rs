@@ -83,7 +83,7 @@ pub async fn run(loaded: Loaded, options: &RunOptions) -> anyhow::Result<()> {
     if options.demo {
         demo::set_up(&services).await.context("the demonstration building could not be set up")?;
     }
-    let router = vt_api::router(api_state(&services)).merge(vt_web::router(services.clone(), Arc::clone(&clock)));
+    let router = vt_api::router(api_state(&services)).merge(vt_web::router(vt_web::WebState::new(services.clone())));
     let (socket, local) = LocalSocket::serve(&home.run_dir(), vt_api::local_router(api_state(&services)), stop.clone())?;
     let serving = web.serve(tls_config, router, stop.clone())?;
     if settings.autostart {

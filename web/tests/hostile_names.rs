@@ -1,5 +1,6 @@
 //! Every page, rendered with every name, tag, unit, reason and text replaced by something hostile: nothing of it may become markup, leave its
 //! attribute, reorder the text around it, or blow up the page.
+#![expect(clippy::unwrap_used, reason = "a test whose page does not render fails")]
 
 #[path = "../examples/preview/samples.rs"]
 #[expect(dead_code, reason = "the preview uses what this test does not")]

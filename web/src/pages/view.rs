@@ -19,27 +19,45 @@ const STALE_GRACE_S: f64 = 2.0;
 /// An agent in tables and on its own page.
 #[derive(Debug, Clone)]
 pub struct AgentRow {
+    /// Key of its row.
     pub id: String,
+    /// Its page.
     pub href: String,
+    /// Its VIP identity.
     pub identity: String,
+    /// Its name as people see it.
     pub name: String,
+    /// Installation id, if installed.
     pub uuid: Option<String>,
+    /// Nickname.
     pub tag: Option<String>,
+    /// Start order, if enabled.
     pub priority: Option<u8>,
+    /// Whether it runs now.
     pub running: bool,
     /// It will be started again by the supervisor.
     pub waiting: bool,
     /// `running`, `stopped` or `failed`, for filters.
     pub run_key: &'static str,
+    /// How its state looks.
     pub run_tone: Tone,
+    /// Its state in words.
     pub run_word: &'static str,
+    /// Why it is in that state.
     pub run_why: Option<String>,
+    /// Since when.
     pub since: Option<Timestamp>,
+    /// Process or thread id.
     pub pid: Option<u32>,
+    /// How it ended.
     pub exit_code: Option<i32>,
+    /// Restarts by the supervisor.
     pub restarts: u32,
+    /// How its health looks.
     pub health_tone: Tone,
+    /// Its health in words.
     pub health_word: &'static str,
+    /// Why.
     pub health_why: Option<String>,
 }
 
@@ -180,19 +198,31 @@ pub fn context(context: &Value) -> Option<String> {
 /// A device in lists and on its own page.
 #[derive(Debug, Clone)]
 pub struct DeviceRow {
+    /// Its path.
     pub path: String,
     /// Last segment of the path.
     pub name: String,
+    /// Its page.
     pub href: String,
+    /// How its state looks.
     pub tone: Tone,
+    /// Its state in words.
     pub word: &'static str,
+    /// Why it is in that state.
     pub why: Option<String>,
+    /// When it was last read.
     pub last_scrape: Option<Timestamp>,
+    /// Age at which a value counts as stale, seconds.
     pub stale_after_s: u64,
+    /// How often it is read.
     pub interval: String,
+    /// Its interface.
     pub driver: String,
+    /// Failed reads in a row.
     pub failures: u64,
+    /// Whether writers are kept out.
     pub overridden: bool,
+    /// Number of its points.
     pub points: usize,
 }
 
@@ -264,6 +294,7 @@ pub fn read_at(event: &LiveEvent) -> Timestamp {
 /// Values and metadata of a device's message, `[{point: value}, {point: {units, type, tz}}]`.
 #[derive(Debug, Clone, Default)]
 pub struct Reading {
+    /// When the values were read.
     pub at: Option<Timestamp>,
     values: Map<String, Value>,
     meta: Map<String, Value>,
@@ -286,8 +317,11 @@ impl Reading {
 /// What a point takes and how it is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
+    /// True or false.
     Bool,
+    /// A number.
     Number,
+    /// Any text.
     Text,
     /// Neither the driver nor the registry says; numbers and true/false are recognised, all else is text.
     Any,
@@ -356,19 +390,31 @@ fn number(text: &str) -> Option<Value> {
 /// A point in lists and on its own page.
 #[derive(Debug, Clone)]
 pub struct PointRow {
+    /// Key of its row.
     pub id: String,
+    /// Path of its device.
     pub device: String,
+    /// Its name as people see it.
     pub name: String,
+    /// Its page.
     pub href: String,
+    /// Its value as text.
     pub value: String,
     /// The value as JSON; `None` before the first reading.
     pub raw: Option<Value>,
+    /// Its unit.
     pub unit: String,
+    /// When the values were read.
     pub at: Option<Timestamp>,
+    /// Whether it can be set.
     pub writable: bool,
+    /// Age at which a value counts as stale, seconds.
     pub stale_after_s: u64,
+    /// Whether its device is in trouble, for filters.
     pub trouble: &'static str,
+    /// What filters look at.
     pub search: String,
+    /// What it takes.
     pub kind: Kind,
 }
 
@@ -415,7 +461,9 @@ fn kind_of_row(row: &Map<String, Value>) -> Option<Kind> {
 /// One step of the path above a page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Crumb {
+    /// Its name as people see it.
     pub name: String,
+    /// Its page.
     pub href: String,
 }
 

@@ -1,4 +1,5 @@
 //! Real services over in-memory repositories and a launcher that only remembers, behind the pages' router; and a visitor with a cookie jar.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up fails")]
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};

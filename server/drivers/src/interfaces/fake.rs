@@ -3,6 +3,8 @@
 //!
 //! Registry columns: Point Name, Volttron Point Name, Units, Units Details, Writable, Starting Value, Type, Notes.
 //!
+//! Ours: Curve Offset, Curve Height and Curve Period give an EKG point values that look like those of a real device.
+//!
 //! Kept from VOLTTRON: metadata type is always `integer`; a boolean's Starting Value is true for any text, `0` included; no column
 //! `Starting Value` means the text `sin`, an empty field a random value.
 //! Differs from VOLTTRON: `FALSE`, `no` and `off` start and set a boolean as false (there every text is true); reverting an EKG point
@@ -16,7 +18,7 @@ use async_trait::async_trait;
 use chrono::Timelike;
 use parking_lot::Mutex;
 use serde_json::{Map, Value};
-use vt_types::Clock;
+use vt_types::{Clock, Timestamp};
 
 use crate::catalog::BuildContext;
 use crate::error::{ConfigError, DriverError, ReadOnlyClass};
@@ -24,7 +26,14 @@ use crate::interface::{Interface, Point, PointError, Points, Scrape, ValueType};
 use crate::registry::{POINT_NAME, Registry, RegistryError, Row};
 use crate::revert::{Device, Reverting};
 
-const COLUMNS: &[&str] = &["Point Name", POINT_NAME, "Units", "Units Details", "Writable", "Starting Value", "Type", "Notes"];
+const COLUMNS: &[&str] =
+    &["Point Name", POINT_NAME, "Units", "Units Details", "Writable", "Starting Value", "Type", "Notes", OFFSET, HEIGHT, PERIOD];
+/// Around which value the curve of an EKG point swings; 0 unless given. Ours.
+const OFFSET: &str = "Curve Offset";
+/// How far it swings; 1 unless given. Ours.
+const HEIGHT: &str = "Curve Height";
+/// Seconds of one swing; 60 unless given. Ours.
+const PERIOD: &str = "Curve Period";
 const REQUIRED: &[&str] = &["Point Name", POINT_NAME, "Units", "Writable"];
 
 /// Python type of a point's values.
@@ -130,6 +139,7 @@ fn curve(name: &str) -> Option<fn(f64) -> f64> {
         "asinh" => f64::asinh,
         "atan" => f64::atan,
         "atanh" => f64::atanh,
+        "cos" => f64::cos,
         "sin" => f64::sin,
         "sinh" => f64::sinh,
         "sqrt" => f64::sqrt,
@@ -144,18 +154,40 @@ fn curve(name: &str) -> Option<fn(f64) -> f64> {
 struct Cell {
     kind: Kind,
     stored: Value,
-    curve: Option<fn(f64) -> f64>,
+    curve: Option<Curve>,
+}
+
+/// What an EKG point follows; its height is the cell's stored value.
+#[derive(Debug, Clone, Copy)]
+struct Curve {
+    function: fn(f64) -> f64,
+    offset: f64,
+    /// `None`: one swing per minute, in steps of a second, as in VOLTTRON.
+    period_s: Option<f64>,
+}
+
+impl Curve {
+    fn angle(&self, now: Timestamp) -> f64 {
+        match self.period_s {
+            None => PI * f64::from(now.second()) / 30.0,
+            Some(period_s) => {
+                #[expect(clippy::cast_precision_loss, reason = "milliseconds of this era are far below 2^53")]
+                let seconds = now.timestamp_millis() as f64 / 1000.0;
+                2.0 * PI * (seconds % period_s) / period_s
+            }
+        }
+    }
 }
 
 impl Cell {
-    /// The value at `second` of the minute; `None` where the curve has none.
-    fn value(&self, second: u32) -> Option<Value> {
-        let Some(curve) = self.curve else { return Some(self.stored.clone()) };
+    /// The value at `now`; `None` where the curve has none.
+    fn value(&self, now: Timestamp) -> Option<Value> {
+        let Some(curve) = &self.curve else { return Some(self.stored.clone()) };
         let height = match &self.stored {
             Value::Bool(flag) => f64::from(u8::from(*flag)),
             stored => stored.as_f64()?,
         };
-        let value = height * curve(PI * f64::from(second) / 30.0);
+        let value = curve.offset + height * (curve.function)(curve.angle(now));
         value.is_finite().then(|| value.into())
     }
 }
@@ -207,7 +239,11 @@ fn parse(index: usize, row: &Row, warnings: &mut Vec<String>) -> Result<Option<(
         });
         // A curve of text makes no sense; VOLTTRON fails when such a point is set.
         let kind = if kind == Kind::Text { Kind::Float } else { kind };
-        (Cell { kind, stored: 1.into(), curve: Some(function) }, Some(1.into()))
+        let number = |column: &str, warnings: &mut Vec<String>| number(row, column, warnings);
+        let period_s = number(PERIOD, warnings).filter(|period| *period > 0.0);
+        let height = number(HEIGHT, warnings).map_or_else(|| 1.into(), Value::from);
+        let curve = Curve { function, offset: number(OFFSET, warnings).unwrap_or(0.0), period_s };
+        (Cell { kind, stored: height.clone(), curve: Some(curve) }, Some(height))
     } else if start.is_empty() {
         (Cell { kind, stored: kind.random(), curve: None }, None)
     } else {
@@ -217,6 +253,16 @@ fn parse(index: usize, row: &Row, warnings: &mut Vec<String>) -> Result<Option<(
     let units = Arc::from(&*row.text("Units"));
     let point = Point { name: Arc::from(&*name), units, value_type: ValueType::Integer, writable, row: index };
     Ok(Some((point, cell, default.filter(|_| writable))))
+}
+
+/// The number in one of our columns, if it is there.
+fn number(row: &Row, column: &str, warnings: &mut Vec<String>) -> Option<f64> {
+    let text = if row.has(column) { row.text(column) } else { return None };
+    let found = text.trim().parse::<f64>().ok().filter(|number| number.is_finite());
+    if found.is_none() && !text.trim().is_empty() {
+        warnings.push(format!("{}, column {column}: {text:?} is no number and is not used", row.place()));
+    }
+    found
 }
 
 impl Fake {
@@ -241,13 +287,13 @@ impl Device for Fake {
     }
 
     async fn read(&self, index: usize) -> Result<Value, DriverError> {
-        let second = self.clock.now().second();
-        let value = self.cells.lock().get(index).and_then(|cell| cell.value(second));
+        let now = self.clock.now();
+        let value = self.cells.lock().get(index).and_then(|cell| cell.value(now));
         value.ok_or_else(|| self.no_value(index))
     }
 
     async fn write(&self, index: usize, value: &Value) -> Result<Value, DriverError> {
-        let second = self.clock.now().second();
+        let now = self.clock.now();
         let mut cells = self.cells.lock();
         let Some(cell) = cells.get_mut(index) else { return Err(self.no_value(index)) };
         let Some(stored) = cell.kind.convert(value) else {
@@ -255,15 +301,15 @@ impl Device for Fake {
             return Err(super::bad_value(point, cell.kind.expected(), value));
         };
         cell.stored = stored;
-        cell.value(second).ok_or_else(|| self.no_value(index))
+        cell.value(now).ok_or_else(|| self.no_value(index))
     }
 
     async fn read_all(&self) -> Result<Scrape, DriverError> {
-        let second = self.clock.now().second();
+        let now = self.clock.now();
         let cells = self.cells.lock();
         let mut scrape = Scrape { values: Vec::with_capacity(cells.len()), errors: Vec::new() };
         for (index, cell) in cells.iter().enumerate() {
-            let value = cell.value(second);
+            let value = cell.value(now);
             if value.is_none() {
                 scrape.errors.push(PointError { index, error: self.no_value(index) });
             }
@@ -308,6 +354,22 @@ mod tests {
         assert_eq!(meta, json!({"units": "Fahrenheit", "type": "integer", "tz": "US/Pacific"}));
         let row = device.points().registry_row(device.points().find("temperature").unwrap()).unwrap();
         assert_eq!(row["Starting Value"], "50");
+    }
+
+    #[tokio::test]
+    async fn a_curve_may_have_offset_height_and_period() {
+        let csv = b"Point Name,Volttron Point Name,Units,Writable,Starting Value,Type,Curve Offset,Curve Height,Curve Period\n\
+                    EKG_T,T,C,TRUE,sin,float,20,5,120\nEKG_U,U,C,FALSE,sin,float,x,,-1\n";
+        let clock = at_second_zero();
+        let device = device(csv, Arc::clone(&clock));
+        assert_eq!(device.warnings().len(), 1, "{:?}", device.warnings());
+        clock.advance(Duration::seconds(30));
+        assert_eq!(device.get_point("T").await.unwrap(), json!(25.0));
+        device.set_point("T", &json!(1)).await.unwrap();
+        assert_eq!(device.get_point("T").await.unwrap(), json!(21.0), "a write sets the height");
+        device.revert_point("T").await.unwrap();
+        clock.advance(Duration::seconds(60));
+        assert_eq!(device.get_point("T").await.unwrap(), json!(15.0));
     }
 
     #[tokio::test]

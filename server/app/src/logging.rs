@@ -69,7 +69,15 @@ pub fn start(settings: &LogSettings, book: Arc<LogBook>, clock: Arc<dyn Clock>) 
         )
         .try_init()
         .context("logging was started twice")?;
+    std::panic::set_hook(Box::new(log_panic));
     Ok(Logging { lines: Some(sender), writer: Some(writer) })
+}
+
+/// A panic ends one task or one agent, not the platform; where it was belongs into the log like any other fault.
+fn log_panic(info: &std::panic::PanicHookInfo<'_>) {
+    let message = info.payload_as_str().unwrap_or("no text");
+    let place = info.location().map(ToString::to_string).unwrap_or_default();
+    tracing::error!(place, thread = std::thread::current().name(), "panic: {message}");
 }
 
 impl Logging {

@@ -78,6 +78,11 @@ impl Client {
         }
     }
 
+    /// Waits a moment before looking again for something that another process does.
+    pub fn pause(&self) {
+        self.runtime.block_on(tokio::time::sleep(Duration::from_millis(50)));
+    }
+
     /// Sends a request to the local socket and gives the JSON answer.
     pub fn request(&self, method: Method, path: &str, body: &Value) -> Result<Value, ClientError> {
         // The server keeps the time limit; this one is for a server that does not answer at all.

@@ -45,7 +45,7 @@ impl Platform {
             if ended || Instant::now() > end {
                 return Err(format!("the server did not start; run 'volttron' to see why, or read {}", log.display()));
             }
-            wait_a_little();
+            client.pause();
         }
         Ok(platform)
     }
@@ -84,9 +84,4 @@ pub fn set_instance_name(home: &Path, name: &str) -> Result<(), String> {
         return Err(format!("{} has an instance-name already; change it there", loaded.settings.config_file.display()));
     }
     vt_config::add_missing_keys(&loaded.settings.config_file, &loaded.missing).map_err(|error| error.to_string())
-}
-
-fn wait_a_little() {
-    #[expect(clippy::disallowed_methods, reason = "a command line tool that waits for another process has no runtime to block")]
-    std::thread::sleep(Duration::from_millis(50));
 }

@@ -98,8 +98,7 @@ pub fn shutdown(client: &Client, home: &Path, options: &Shutdown) -> Outcome {
         if Instant::now() > end {
             return Err(Failure::new(75, "operation timed out"));
         }
-        #[expect(clippy::disallowed_methods, reason = "a command line tool that waits for another process to end has no runtime to block")]
-        std::thread::sleep(Duration::from_millis(50));
+        client.pause();
     }
     Ok(())
 }

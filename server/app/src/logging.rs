@@ -4,7 +4,6 @@
 //! Layout: `<date> <time>,<ms> (<agent> <pid>) <logger> <LEVEL>: <text>`; empty brackets for the platform itself. Source: VOLTTRON
 //! `volttron/platform/agent/utils.py`; scripts look for this form.
 
-use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -213,11 +212,10 @@ impl Said {
         let mut text = self.message.clone();
         for (name, value) in &self.fields {
             let blank = if text.is_empty() { "" } else { " " };
-            // Writing to a String cannot fail.
-            drop(match value {
-                Value::String(value) => write!(text, "{blank}{name}={value:?}"),
-                value => write!(text, "{blank}{name}={value}"),
-            });
+            match value {
+                Value::String(value) => text.push_str(&format!("{blank}{name}={value:?}")),
+                value => text.push_str(&format!("{blank}{name}={value}")),
+            }
         }
         visible(&text)
     }

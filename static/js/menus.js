@@ -1,5 +1,14 @@
-// Menus made of <details>: close on Escape, on a click elsewhere, and when focus leaves. Theme buttons act at once instead of by a round trip.
+// Ctrl+K (or Cmd+K) goes to the search box. Menus made of <details>: close on Escape, on a click elsewhere, and when focus leaves. Theme buttons act at once instead of by a round trip.
 export function startMenus() {
+  document.addEventListener('keydown', (event) => {
+    if (event.key.toLowerCase() !== 'k' || !(event.ctrlKey || event.metaKey) || event.altKey || event.shiftKey) return;
+    const box = document.querySelector('[data-shortcut-search]');
+    if (!box) return;
+    event.preventDefault();
+    if (box.checkVisibility()) box.select();
+    else location.assign('/search');
+    box.focus();
+  });
   for (const menu of document.querySelectorAll('details.menu')) {
     const close = () => { menu.open = false; };
     menu.addEventListener('keydown', (event) => {

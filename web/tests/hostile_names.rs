@@ -20,6 +20,7 @@ fn pages(name: &str) -> Vec<(&'static str, String)> {
         ("devices", samples.devices().render().unwrap()),
         ("device", samples.device_page().render().unwrap()),
         ("point", samples.point().render().unwrap()),
+        ("search", samples.search().render().unwrap()),
         ("login", samples.login().render().unwrap()),
         ("setup", samples.setup().render().unwrap()),
         ("confirm", samples.confirm().render().unwrap()),

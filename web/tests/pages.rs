@@ -339,3 +339,17 @@ async fn the_log_is_shown_downloaded_and_streamed() {
     let events = dana.first_event("/agents/ear/log/stream?after=0").await;
     assert!(events.contains("event: line") && events.contains("\"level\":\"ERROR\""), "{events}");
 }
+
+#[tokio::test]
+async fn one_box_finds_agents_devices_points_and_entries() {
+    let (site, mut dana) = Site::with_dana().await;
+    dana.post("/agents", "/agents", &[("kind", "listener"), ("identity", "ear")]).await;
+    site.configure("r.csv", ConfigType::Csv, REGISTRY).await;
+    site.configure("devices/campus/b1/ahu1", ConfigType::Json, r#"{"driver_type": "fake", "registry_config": "config://r.csv"}"#).await;
+    assert!(dana.get("/search?q=EAR").await.body.contains("href=\"/agents/ear\""));
+    let found = dana.get("/search?q=ahu1+set").await.body;
+    assert!(found.contains("href=\"/devices/campus/b1/ahu1/SetPoint\"") && !found.contains("ZoneTemperature"));
+    assert!(dana.get("/search?q=r.csv").await.body.contains("/agents/platform.driver/configs/r.csv"));
+    let none = dana.get("/search?q=%3Cimg%20onerror%3Dx%3E").await.body;
+    assert!(none.contains("Nothing is called") && !none.contains("<img"));
+}

@@ -49,6 +49,7 @@ fn show(look: &Look, path: &str) -> Response {
     let page = match path {
         "overview" => samples.overview().render(),
         "agents" => samples.agents().render(),
+        "search" => samples.search().render(),
         "setup" => samples.setup().render(),
         "login" => samples.login().render(),
         "confirm" => samples.confirm().render(),

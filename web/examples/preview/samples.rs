@@ -14,6 +14,7 @@ use vt_web::pages::device::{DevicePage, LastWrite, PointPage};
 use vt_web::pages::devices::{Branch, DevicesPage, TreeItem};
 use vt_web::pages::log::LogRow;
 use vt_web::pages::overview::{AgentCounts, AlertRow, BusTile, DeviceCounts, HistorianTile, OverviewPage, Reason, Rollup, Trouble};
+use vt_web::pages::search::{Group, Hit, SearchPage};
 use vt_web::pages::view::{AgentRow, DeviceRow, Kind, PointRow, crumbs};
 use vt_web::ui::{self, Tone};
 
@@ -441,6 +442,28 @@ impl Samples {
             topic: self.n("devices/harbor/pier4/ahu1/all"),
             device,
             point,
+        }
+    }
+
+    /// `/search`
+    pub fn search(&self) -> SearchPage {
+        let hit = |name: &str, place: &str| Hit {
+            name: self.n(name),
+            place: self.n(place),
+            href: format!("/devices/{}", ui::path(&self.n(name))),
+        };
+        SearchPage {
+            frame: self.frame(Section::None, "/search"),
+            query: self.n("temp"),
+            groups: vec![
+                Group {
+                    heading: "Points",
+                    icon: "point",
+                    hits: vec![hit("ZoneTemperature", "harbor/pier4/ahu1"), hit("SupplyAirTemperature", "harbor/pier4/ahu1")],
+                    more: 3,
+                },
+                Group { heading: "Agents", icon: "agents", hits: vec![hit("temperature.watch", "listeneragent-3.3")], more: 0 },
+            ],
         }
     }
 

@@ -11,4 +11,5 @@ pub mod device;
 pub mod devices;
 pub mod log;
 pub mod overview;
+pub mod search;
 pub mod view;

@@ -1,7 +1,8 @@
 //! What the platform does. Each capability is one method of one service; RPC on the bus and REST both call that method.
 //!
 //! Map: `caller` (who asks) and `error`; `auth` (users, sessions, tokens), `agents` (life cycle, the control service), `config_store`,
-//! `health`, `alerts`, `audit`, `logs`, `policy` (the bus's interceptor), `devices`, `history`, `live`.
+//! `health`, `alerts`, `audit`, `logs`, `policy` (the bus's interceptor), `devices`, `history`, `live`, `tools` (command line tools as a
+//! peer), `wiring` (building all of them), `bench` (all of them for tests).
 //!
 //! Deliberately no HTTP, no SQL, no files and no processes here: those are edges and adapters.
 //!
@@ -12,6 +13,7 @@ pub mod agents;
 pub mod alerts;
 pub mod audit;
 pub mod auth;
+pub mod bench;
 pub mod caller;
 pub mod config_store;
 pub mod devices;

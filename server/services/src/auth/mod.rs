@@ -272,6 +272,12 @@ impl Auth {
         self.sessions.is_active(session_id)
     }
 
+    /// When a session ends at the latest unless it is renewed: its refresh token lives no longer. For connections that outlive a request.
+    #[must_use]
+    pub fn session_expires_at(&self, session: &Session) -> Timestamp {
+        session.access_expires_at - self.access_lifetime + self.refresh_lifetime
+    }
+
     /// Whether there are users, or a users file that cannot be read and may hold some.
     #[must_use]
     pub fn has_users(&self) -> bool {

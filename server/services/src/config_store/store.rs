@@ -102,6 +102,11 @@ impl Store {
         self.entries.load_full()
     }
 
+    #[cfg(test)]
+    pub fn waiting_len(&self) -> usize {
+        self.waiting.lock().queue.len()
+    }
+
     /// Makes a change: durable and told when this returns.
     pub async fn change(self: &Arc<Self>, change: Change, telling: Telling) -> Result<(), ServiceError> {
         let (answer, answered) = oneshot::channel();

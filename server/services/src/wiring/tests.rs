@@ -1,1 +1,51 @@
+//! The services together: who is on the bus, and that nobody stays behind.
 
+use vt_bus::{Bus, PeerKind};
+
+use super::*;
+use crate::bench::Bench;
+
+#[tokio::test]
+async fn every_service_is_a_peer_and_leaves_when_closed() {
+    let bench = Bench::default();
+    let running = bench.start().await;
+    let peers: Vec<_> = running.peers().into_iter().map(|peer| (peer.identity.to_string(), peer.kind)).collect();
+    let expected = [
+        ("config.store", "service"),
+        ("control", "service"),
+        ("control.connection", "tool"),
+        ("platform.auth", "service"),
+        ("platform.health", "service"),
+        ("platform_web", "service"),
+    ];
+    assert_eq!(peers, expected.map(|(identity, kind)| (identity.to_owned(), kind)));
+    let bus = running.bus.clone();
+    bench.clock.advance(chrono::Duration::seconds(90));
+    let statistics = running.bus_statistics();
+    assert_eq!((statistics.peers, statistics.uptime_s), (6, 90));
+    drop(running);
+    assert!(bus.peers().is_empty());
+}
+
+#[tokio::test]
+async fn a_start_that_fails_leaves_nobody_on_the_bus() {
+    let bench = Bench::default();
+    let bus = Bus::new(vt_bus::Config::default(), bench.clock.clone());
+    let _somebody = bus.connect(Identity::known(known::CONTROL), PeerKind::Service).unwrap();
+    assert!(matches!(bench.try_start(&bus).await, Err(StartError::Connect(_))));
+    assert_eq!(bus.peers(), [Identity::known(known::CONTROL)]);
+    let weak = Bench { signing: crate::SigningKey::Hs256(b"short".to_vec()), ..Bench::default() };
+    let bus = Bus::new(vt_bus::Config::default(), bench.clock.clone());
+    assert!(matches!(weak.try_start(&bus).await, Err(StartError::SigningKey(_))));
+    assert!(bus.peers().is_empty());
+}
+
+#[tokio::test]
+async fn an_audit_log_that_cannot_be_written_does_not_lose_the_operation() {
+    let bench = Bench::default();
+    let running = bench.start().await;
+    bench.audit.set_failing(true);
+    let identity = Identity::known("listener");
+    running.configs.set(&crate::bench::vui(), &identity, "a", crate::ConfigType::Raw, "x").await.unwrap();
+    assert!(running.configs.get(&identity, "a").is_some());
+}

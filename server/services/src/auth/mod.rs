@@ -1,12 +1,13 @@
 //! Web users, their sessions and tokens. Who may do what is decided by [`Caller`] and `policy`, not here.
 //!
-//! Map: `config`, `names` (what a name and a password may be), `passwords` (argon2id), `tokens` (JWT), `limiter` (back-off), `sessions`
+//! Map: `accounts` (making and changing users), `config`, `names` (what a name and a password may be), `passwords` (argon2id), `tokens` (JWT), `limiter` (back-off), `sessions`
 //! (which are alive), `users` (the users file in memory), `rpc` (what `platform.auth` answers).
 //! Source: web.md §1, VOLTTRON `volttron/platform/web/authenticate_endpoint.py`.
 //!
 //! Invariants: no password, hash, token, key or code is logged or shown by `Debug`; a token names a session, and a session that has ended
 //! stays ended; a user that is gone or lost a group loses what it gave at once, whatever its tokens say.
 
+mod accounts;
 mod config;
 mod limiter;
 mod names;
@@ -23,8 +24,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
 use tokio::sync::broadcast;
 use vt_backends::{RevocationRepository, UserRecord, UserRepository};
 use vt_types::Clock;
@@ -35,7 +34,7 @@ use self::passwords::Passwords;
 use self::sessions::Sessions;
 use self::tokens::{Claims, Grant, TokenError, Tokens};
 use self::users::UserBook;
-use crate::caller::{ADMIN_GROUP, VUI_GROUP, is_local_user};
+use crate::caller::{ADMIN_GROUP, is_local_user};
 use crate::{Audit, Caller, ServiceError, StartError};
 
 pub use config::{AuthConfig, PasswordPolicy, SigningKey};
@@ -284,151 +283,10 @@ impl Auth {
         !self.users.all().is_empty() || self.users.problem().is_some()
     }
 
-    /// Makes the first administrator and logs it in. Of two at the same time one wins.
-    ///
-    /// # Errors
-    /// `AlreadyExists` once there is a user, `Forbidden` for a wrong code, `RateLimited`, `Invalid` for name or password.
-    pub async fn create_first_administrator(
-        &self,
-        code: &str,
-        username: &str,
-        password: &str,
-        address: Option<IpAddr>,
-    ) -> Result<TokenPair, ServiceError> {
-        let groups = vec![ADMIN_GROUP.to_owned(), VUI_GROUP.to_owned()];
-        let result = self.try_create_first(code, username, password, &groups, address).await;
-        let caller = Caller { user: "(first run)".to_owned(), groups: Vec::new(), session: None, address };
-        match &result {
-            Ok(()) => self.audit.record(&caller, "user.create_first", username, Ok("")).await,
-            Err(ServiceError::RateLimited { .. }) => {}
-            Err(error) => self.audit.record(&caller, "user.create_first", "", Err(error)).await,
-        }
-        result?;
-        self.new_session(username, &groups).map(|(_, pair)| pair)
-    }
-
-    async fn try_create_first(
-        &self,
-        code: &str,
-        username: &str,
-        password: &str,
-        groups: &[String],
-        address: Option<IpAddr>,
-    ) -> Result<(), ServiceError> {
-        let exists = || ServiceError::AlreadyExists("there is a user already; log in instead".to_owned());
-        if self.has_users() {
-            return Err(exists());
-        }
-        let mut keys = vec![Key::SetupCode];
-        keys.extend(address.map(Key::address));
-        self.check_attempts(&keys)?;
-        let is_right = self.setup_code.lock().as_deref().is_some_and(|expected| is_same_code(expected, code));
-        if !is_right {
-            self.limiter.wrong(&keys, self.clock.now());
-            return Err(ServiceError::Forbidden("the code is wrong; it stands on the console where the platform was started".to_owned()));
-        }
-        names::check_user_name(username)?;
-        names::check_password(password)?;
-        let record = self.new_record(password, groups.to_vec()).await?;
-        self.users
-            .change(|users| {
-                if !users.is_empty() {
-                    return Err(exists());
-                }
-                users.insert(username.to_owned(), record);
-                Ok(())
-            })
-            .await?;
-        *self.setup_code.lock() = None;
-        self.limiter.right(&keys);
-        Ok(())
-    }
-
     /// All users by name.
     #[must_use]
     pub fn users(&self) -> Vec<UserView> {
         self.users.all().iter().map(|(name, record)| UserView { name: name.clone(), groups: record.groups.clone() }).collect()
-    }
-
-    /// Adds a user.
-    ///
-    /// # Errors
-    /// `Forbidden`, `Invalid`, `AlreadyExists`, `Conflict` while the users file is broken.
-    pub async fn add_user(&self, caller: &Caller, name: &str, password: &str, groups: Vec<String>) -> Result<(), ServiceError> {
-        let added = async {
-            caller.require_admin()?;
-            names::check_user_name(name)?;
-            names::check_password(password)?;
-            let record = self.new_record(password, names::checked_groups(groups)?).await?;
-            self.users
-                .change(|users| match users.entry(name.to_owned()) {
-                    std::collections::btree_map::Entry::Occupied(_) => {
-                        Err(ServiceError::AlreadyExists(format!("there is a user {name:?} already")))
-                    }
-                    std::collections::btree_map::Entry::Vacant(vacant) => {
-                        vacant.insert(record);
-                        Ok(())
-                    }
-                })
-                .await
-        };
-        self.finish(caller, "user.add", name, added.await).await
-    }
-
-    /// Sets a user's password and ends the user's sessions.
-    ///
-    /// # Errors
-    /// `Forbidden`, `Invalid`, `NotFound`, `Conflict` while the users file is broken.
-    pub async fn set_password(&self, caller: &Caller, name: &str, password: &str) -> Result<(), ServiceError> {
-        let set = async {
-            caller.require_admin()?;
-            names::check_password(password)?;
-            let new = self.new_record(password, Vec::new()).await?;
-            self.users
-                .change(|users| {
-                    let record = users.get_mut(name).ok_or_else(|| no_user(name))?;
-                    record.hashed_password = new.hashed_password;
-                    users::set_changed(record, self.clock.now().timestamp());
-                    Ok(())
-                })
-                .await
-        };
-        self.finish(caller, "user.set_password", name, set.await).await
-    }
-
-    /// Sets a user's groups; they count at once.
-    ///
-    /// # Errors
-    /// `Forbidden`, `Invalid`, `NotFound`, `Conflict` for the last administrator or while the users file is broken.
-    pub async fn set_groups(&self, caller: &Caller, name: &str, groups: Vec<String>) -> Result<(), ServiceError> {
-        let set = async {
-            caller.require_admin()?;
-            let groups = names::checked_groups(groups)?;
-            self.users
-                .change(|users| {
-                    users.get_mut(name).ok_or_else(|| no_user(name))?.groups = groups;
-                    keep_an_administrator(users)
-                })
-                .await
-        };
-        self.finish(caller, "user.set_groups", name, set.await).await
-    }
-
-    /// Removes a user and ends its sessions.
-    ///
-    /// # Errors
-    /// `Forbidden`, `NotFound`, `Conflict` for the last administrator or while the users file is broken.
-    pub async fn remove_user(&self, caller: &Caller, name: &str) -> Result<(), ServiceError> {
-        let removed = async {
-            caller.require_admin()?;
-            self.users
-                .change(|users| {
-                    users.remove(name).ok_or_else(|| no_user(name))?;
-                    keep_an_administrator(users)
-                })
-                .await
-        };
-        self.finish(caller, "user.remove", name, removed.await).await
     }
 
     /// What is wrong with the users file, if anything; the users are as they were before.
@@ -445,12 +303,6 @@ impl Auth {
             self.users.all().get(user).map(|record| record.groups.clone()).unwrap_or_default()
         };
         Caller { user: user.to_owned(), groups, session: None, address: None }
-    }
-
-    async fn finish(&self, caller: &Caller, action: &str, name: &str, result: Result<(), ServiceError>) -> Result<(), ServiceError> {
-        self.end_bad_sessions();
-        self.audit.record(caller, action, name, result.as_ref().map(|()| "")).await;
-        result
     }
 
     async fn poll_users(&self) {
@@ -476,14 +328,6 @@ impl Auth {
             Some(retry_after_s) => Err(ServiceError::RateLimited { retry_after_s }),
             None => Ok(()),
         }
-    }
-
-    async fn new_record(&self, password: &str, groups: Vec<String>) -> Result<UserRecord, ServiceError> {
-        let hashed_password = self.passwords.hash(self.passwords.turn().await?, password).await?;
-        let mut record = UserRecord { hashed_password, groups, extra: serde_json::Map::new() };
-        // Tokens of an earlier user of the same name are not this one's.
-        users::set_changed(&mut record, self.clock.now().timestamp());
-        Ok(record)
     }
 
     fn new_session(&self, user: &str, groups: &[String]) -> Result<(String, TokenPair), ServiceError> {
@@ -549,28 +393,7 @@ fn unauthorized() -> ServiceError {
     ServiceError::Unauthenticated("Unauthorized User".to_owned())
 }
 
-fn no_user(name: &str) -> ServiceError {
-    ServiceError::NotFound(format!("there is no user {name:?}"))
-}
-
 /// People now and then type their password where the name belongs; what is no user's name is not written down.
 fn shown_user(username: &str, is_known: bool) -> String {
     if is_known { username.to_owned() } else { "(unknown user)".to_owned() }
-}
-
-fn keep_an_administrator(users: &vt_backends::Users) -> Result<(), ServiceError> {
-    if users.values().any(users::is_admin) {
-        return Ok(());
-    }
-    Err(ServiceError::Conflict("the last administrator stays; make another one first".to_owned()))
-}
-
-/// Compares in a time that tells nothing. Letter case, blanks and hyphens do not count: people copy the code by hand.
-fn is_same_code(expected: &str, given: &str) -> bool {
-    let digest = |code: &str| {
-        let plain: String = code.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_uppercase()).collect();
-        Sha256::digest(plain.as_bytes())
-    };
-    let is_empty = expected.chars().all(|c| !c.is_ascii_alphanumeric());
-    !is_empty && bool::from(digest(expected).ct_eq(&digest(given)))
 }

@@ -108,7 +108,9 @@ impl UserBook {
         }
         if stamp.is_none() {
             // Editors replace files; and no users at all would open the first-run page to whoever comes first.
-            self.report("the users file is gone; the users are as they were");
+            if !self.users.load().is_empty() {
+                self.report("the users file is gone; the users are as they were");
+            }
             *stored = Stored::default();
             return false;
         }

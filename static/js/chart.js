@@ -88,7 +88,7 @@ class PointChart {
       if (request !== this.request) return;
       [this.times, this.values, this.low, this.high, this.thinned] = [data.t, data.v, data.min ?? [], data.max ?? [], Boolean(data.thinned)];
       for (const [time, value] of this.pending) this.append(time, value);
-      this.say(this.times.length ? '' : 'No history in this range yet. New readings appear here as they arrive.');
+      this.say(this.times.length ? '' : data.note || 'No history in this range yet. New readings appear here as they arrive.');
     } catch (error) {
       if (request === this.request) this.say(error.message);
     } finally {

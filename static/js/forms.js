@@ -50,7 +50,11 @@ async function send(form, submitter) {
     const page = new DOMParser().parseFromString(await response.text(), 'text/html');
     if (new URL(response.url).pathname === '/login') return toLogin();
     if (response.ok) {
+      const region = form.closest('[id]')?.id;
+      busy(form, submitter, false);
       swapFrom(page);
+      // The pressed button may be gone; the next one in its place takes the focus.
+      if (region && (!document.activeElement || document.activeElement === document.body)) document.getElementById(region)?.querySelector('button')?.focus();
       for (const flash of page.querySelectorAll('[data-flash]')) toast(flash.dataset.flash, flash.textContent.trim());
       form.dispatchEvent(new CustomEvent('form:done', { bubbles: true }));
     } else {

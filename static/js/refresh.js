@@ -81,7 +81,8 @@ function swapRows(old, fresh) {
 function morph(old, fresh, morphStyle) {
   Idiomorph.morph(old, morphStyle === 'innerHTML' ? fresh.innerHTML : fresh.outerHTML, {
     morphStyle,
-    ignoreActiveValue: true,
+    // For form fields only: of a focused button the library would otherwise leave the words as they are.
+    ignoreActiveValue: document.activeElement?.matches('input, textarea, select') ?? false,
     callbacks: {
       beforeAttributeUpdated: (name) => !KEPT.has(name),
       beforeNodeMorphed: (node) => !(node.nodeType === 1 && node.matches('[data-keep], form[data-busy]')),

@@ -80,7 +80,7 @@ impl Samples {
                 more: 0,
             },
             agents: AgentCounts { installed: 7, running: 5, stopped: 0, failed: 1, waiting: 1 },
-            devices: DeviceCounts { configured: 24, trouble: 1, points: 412 },
+            devices: DeviceCounts { answering: 23, configured: 24, trouble: 1, points: 412 },
             bus: BusTile { rate: "1\u{202f}240".to_owned(), lost: 0 },
             historian: HistorianTile { figure: "1".to_owned(), of: "running", tone: Tone::Good, word: self.n("Keeping up") },
             trouble: vec![Trouble {

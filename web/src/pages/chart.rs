@@ -1,4 +1,5 @@
-//! `/chart-data/{topic}`: a point's history for its chart, `{"t": [ms], "v": [mean], "min": [], "max": [], "thinned": bool, "historian": name}`.
+//! `/chart-data/{topic}`: a point's history for its chart, `{"t": [ms], "v": [mean], "min": [], "max": [], "thinned": bool, "historian": name}`;
+//! `note` says why there is none.
 
 use axum::Json;
 use axum::extract::{Path, Query};
@@ -40,8 +41,10 @@ pub async fn data(viewer: Viewer, Path(topic): Path<String>, Query(range): Query
         return Err(PageError::invalid("from must lie before to."));
     }
     let services = &viewer.cx.web.services;
-    let historian = historian(services)
-        .ok_or_else(|| PageError::new(vt_types::ErrorKind::Unavailable, "No historian is running, so there is no history to draw."))?;
+    let Some(historian) = historian(services) else {
+        let note = "No historian is running, so there is no history to draw. New readings appear as they arrive.";
+        return Ok(Json(json!({"t": [], "v": [], "min": [], "max": [], "thinned": false, "note": note})).into_response());
+    };
     let points = range.points.unwrap_or(POINTS_DEFAULT).clamp(10, POINTS_MAX);
     let series = services.history.chart(&historian, topic.as_str(), from, to, points).await?;
     let thinned = series.min.iter().zip(&series.max).any(|(low, high)| low != high);

@@ -99,6 +99,8 @@ impl AgentCounts {
 pub struct DeviceCounts {
     /// All.
     pub configured: usize,
+    /// Read within their time.
+    pub answering: usize,
     /// Failing, stale or misconfigured.
     pub trouble: usize,
     /// Points of all.
@@ -106,9 +108,6 @@ pub struct DeviceCounts {
 }
 
 impl DeviceCounts {
-    fn healthy(&self) -> usize {
-        self.configured - self.trouble
-    }
     fn trouble_words(&self) -> String {
         format!("{} in trouble", self.trouble)
     }
@@ -230,7 +229,12 @@ pub async fn show(viewer: Viewer) -> Result<Response, PageError> {
         frame: viewer.cx.frame(Section::Overview),
         rollup: rollup(services, &agent_rows, &bad, rows.len()),
         agents: count(agents.iter().map(|agent| &agent.state)),
-        devices: DeviceCounts { configured: rows.len(), trouble: bad.len(), points: rows.iter().map(|row| row.points).sum() },
+        devices: DeviceCounts {
+            answering: rows.iter().filter(|row| row.tone == Tone::Good).count(),
+            configured: rows.len(),
+            trouble: bad.len(),
+            points: rows.iter().map(|row| row.points).sum(),
+        },
         bus: BusTile { rate: ui::count(rate(web, *now, &bus)), lost: bus.lost },
         historian: historian(services),
         trouble_more: bad.len().saturating_sub(TROUBLE_MAX),
@@ -317,7 +321,7 @@ fn rollup(services: &Services, agents: &[AgentRow], bad_devices: &[&DeviceRow], 
         Tone::Good if devices > 0 => "All agents report good health and every device answers.",
         Tone::Good => "All agents report good health.",
         Tone::Starting => "Some agents are still getting ready.",
-        _ if agents.is_empty() => "Install an agent to begin.",
+        _ if agents.is_empty() => "A platform begins with its first agent.",
         _ => "No agent has reported its health yet.",
     };
     let more = reasons.len().saturating_sub(REASONS_MAX);

@@ -324,7 +324,7 @@ async fn the_log_is_shown_downloaded_and_streamed() {
     let (site, mut dana) = Site::with_dana().await;
     dana.post("/agents", "/agents", &[("kind", "listener"), ("identity", "ear")]).await;
     let line = |text: &str| vt_services::NewLogLine {
-        at: vt_types::Clock::now(&*site.clock),
+        at: site.services.clock.now(),
         identity: Some("ear".to_owned()),
         level: vt_services::LogLevel::Error,
         logger: "ear".to_owned(),

@@ -1,24 +1,17 @@
-//! Real services over in-memory repositories and a launcher that only remembers, behind the pages' router; and a visitor with a cookie jar.
+//! The services' test bench behind the pages' router, and visitors with cookie jars.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up fails")]
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeMap;
 
-use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Request, StatusCode, header};
-use chrono::{Duration, Utc};
+use chrono::Duration;
 use http_body_util::BodyExt;
-use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
-use vt_backends::memory::{MemoryAlerts, MemoryAudit, MemoryConfigs, MemoryInstallations, MemoryPolicy, MemoryRevocations, MemoryUsers};
-use vt_backends::{AgentKindInfo, AgentLauncher, InstalledAgent, LaunchError, LaunchObserver, RunState};
-use vt_bus::Bus;
-use vt_services::{
-    AuthConfig, Caller, ConfigType, InstanceInfo, LogBook, PasswordPolicy, Services, ServicesDeps, ServicesTasks, SigningKey,
-};
-use vt_types::{AgentUuid, Clock, Identity, ManualClock};
+use vt_services::bench::{Bench, Running};
+use vt_services::{Caller, ConfigType, Services};
+use vt_types::Identity;
 use vt_web::WebState;
 
 /// Code of the first run.
@@ -30,43 +23,17 @@ pub const PASSWORD: &str = "correct horse battery";
 pub struct Site {
     pub router: Router,
     pub services: Services,
-    pub clock: Arc<ManualClock>,
-    _tasks: ServicesTasks,
+    pub bench: Bench,
+    _running: Running,
 }
 
 impl Site {
     /// A site without users.
     pub async fn fresh() -> Self {
-        let clock = Arc::new(ManualClock::new(Utc::now()));
-        let timer: Arc<dyn Clock> = Arc::clone(&clock) as Arc<dyn Clock>;
-        let hashing = PasswordPolicy { memory_kib: 64, passes: 1, lanes: 1 };
-        let deps = ServicesDeps {
-            bus: Bus::new(vt_bus::Config::default(), Arc::clone(&timer)),
-            clock: Arc::clone(&timer),
-            instance: InstanceInfo {
-                name: "harbor1".to_owned(),
-                version: "0.1.0".to_owned(),
-                started_at: clock.now(),
-                message_bus: "zmq".to_owned(),
-                vip_addresses: Vec::new(),
-                web_address: "https://localhost:8443".to_owned(),
-                other_platforms: Vec::new(),
-            },
-            users: Arc::new(MemoryUsers::default()),
-            configs: Arc::new(MemoryConfigs::default()),
-            installations: Arc::new(MemoryInstallations::default()),
-            audit: Arc::new(MemoryAudit::default()),
-            alerts: Arc::new(MemoryAlerts::default()),
-            revocations: Arc::new(MemoryRevocations::default()),
-            policy: Arc::new(MemoryPolicy::default()),
-            launcher: Arc::new(Launcher::default()),
-            auth: AuthConfig { password_hashing: hashing, ..AuthConfig::new(SigningKey::Hs256(vec![7; 32]), Some(CODE.to_owned())) },
-            logs: Arc::new(LogBook::new(100)),
-            platform_stop: CancellationToken::new(),
-        };
-        let (services, tasks) = Services::start(deps, CancellationToken::new()).await.unwrap();
-        let router = vt_web::router(WebState::new(services.clone()));
-        Self { router, services, clock, _tasks: tasks }
+        let bench = Bench { setup_code: Some(CODE.to_owned()), ..Bench::default() };
+        let running = bench.start().await;
+        let services = running.services.clone();
+        Self { router: vt_web::router(WebState::new(services.clone())), services, bench, _running: running }
     }
 
     /// A site with the administrator `dana`, and her browser.
@@ -90,7 +57,7 @@ impl Site {
     }
 
     pub fn advance(&self, minutes: i64) {
-        self.clock.advance(Duration::minutes(minutes));
+        self.bench.clock.advance(Duration::minutes(minutes));
     }
 }
 
@@ -189,44 +156,4 @@ impl Visitor {
 pub fn form(token: &str, fields: &[(&str, &str)]) -> String {
     let encode = |text: &str| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
     std::iter::once(&("csrf", token)).chain(fields).map(|(name, value)| format!("{name}={}", encode(value))).collect::<Vec<_>>().join("&")
-}
-
-/// Starts nothing, remembers everything.
-#[derive(Default)]
-struct Launcher {
-    running: Mutex<HashMap<AgentUuid, bool>>,
-}
-
-#[async_trait]
-impl AgentLauncher for Launcher {
-    fn kinds(&self) -> Vec<AgentKindInfo> {
-        vec![AgentKindInfo {
-            kind: "listener".to_owned(),
-            name: "listeneragent-3.3".to_owned(),
-            default_identity: "listener".to_owned(),
-            summary: "Writes what it hears.".to_owned(),
-        }]
-    }
-    async fn start(&self, agent: &InstalledAgent) -> Result<(), LaunchError> {
-        match self.running.lock().unwrap().insert(agent.uuid, true) {
-            Some(true) => Err(LaunchError::AlreadyRunning),
-            _ => Ok(()),
-        }
-    }
-    async fn stop(&self, uuid: AgentUuid) -> Result<(), LaunchError> {
-        self.running.lock().unwrap().insert(uuid, false);
-        Ok(())
-    }
-    async fn stop_all(&self) {}
-    fn state(&self, uuid: AgentUuid) -> RunState {
-        match self.running.lock().unwrap().get(&uuid) {
-            None => RunState::NeverStarted,
-            Some(true) => RunState::Running { pid: 7, since: Utc::now(), restarts: 0 },
-            Some(false) => RunState::Stopped { pid: 7, exit_code: 0, at: Utc::now() },
-        }
-    }
-    fn forget(&self, uuid: AgentUuid) {
-        self.running.lock().unwrap().remove(&uuid);
-    }
-    fn observe(&self, _observer: Arc<dyn LaunchObserver>) {}
 }

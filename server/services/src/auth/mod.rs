@@ -228,7 +228,7 @@ impl Auth {
         let now = self.clock.now();
         let access_expires_at = now + self.access_lifetime;
         let access_token = self.token(Grant::AccessToken, &claims.sub, &groups, &claims.sid, access_expires_at)?;
-        self.sessions.remember(&claims.sid, &claims.sub, claims.iat, claims.expires_at().max(access_expires_at));
+        self.sessions.remember(&claims.sid, &claims.sub, &groups, claims.iat, claims.expires_at().max(access_expires_at));
         let refresh_expires_at = claims.expires_at();
         Ok(TokenPair { access_token, refresh_token: refresh_token.to_owned(), access_expires_at, refresh_expires_at })
     }
@@ -311,8 +311,9 @@ impl Auth {
         }
     }
 
+    /// Sessions whose user is gone, has a new password or lost a group: what they opened must close, too.
     fn end_bad_sessions(&self) {
-        self.sessions.end_unless(|seen| self.users.is_good(&seen.user, seen.since_s));
+        self.sessions.end_unless(|seen| self.users.is_good(&seen.user, seen.since_s) && self.users.is_in(&seen.user, &seen.groups));
     }
 
     async fn prune(&self) {
@@ -339,7 +340,7 @@ impl Auth {
             access_expires_at,
             refresh_expires_at,
         };
-        self.sessions.remember(&session, user, now.timestamp(), refresh_expires_at);
+        self.sessions.remember(&session, user, groups, now.timestamp(), refresh_expires_at);
         Ok((session, pair))
     }
 
@@ -379,11 +380,11 @@ impl Auth {
 
     fn session(&self, claims: Claims) -> Result<Session, ServiceError> {
         let access_expires_at = claims.expires_at();
-        self.sessions.remember(&claims.sid, &claims.sub, claims.iat, access_expires_at);
         // A group that was taken away counts no more, whatever the token says.
         let users = self.users.all();
         let current = &users.get(&claims.sub).ok_or_else(unauthorized)?.groups;
-        let groups = claims.groups.into_iter().filter(|group| current.contains(group)).collect();
+        let groups: Vec<_> = claims.groups.into_iter().filter(|group| current.contains(group)).collect();
+        self.sessions.remember(&claims.sid, &claims.sub, &groups, claims.iat, access_expires_at);
         Ok(Session { id: claims.sid, user: claims.sub, groups, access_expires_at })
     }
 }

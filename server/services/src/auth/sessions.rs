@@ -24,6 +24,8 @@ pub struct Sessions {
 #[derive(Debug, Clone)]
 pub struct Seen {
     pub user: String,
+    /// Groups that it was given.
+    pub groups: Vec<String>,
     /// When its oldest token was made, UTC seconds.
     pub since_s: i64,
     expires_at: Timestamp,
@@ -44,7 +46,7 @@ impl Sessions {
     }
 
     /// Remembers a session that is in use; `expires_at` is when its last token expires.
-    pub fn remember(&self, session: &str, user: &str, since_s: i64, expires_at: Timestamp) {
+    pub fn remember(&self, session: &str, user: &str, groups: &[String], since_s: i64, expires_at: Timestamp) {
         if let Some(seen) = self.seen.get(session)
             && seen.expires_at >= expires_at
         {
@@ -52,7 +54,7 @@ impl Sessions {
         }
         if self.seen.len() < SEEN_MAX {
             let since_s = self.seen.get(session).map_or(since_s, |seen| seen.since_s.min(since_s));
-            self.seen.insert(session.to_owned(), Seen { user: user.to_owned(), since_s, expires_at });
+            self.seen.insert(session.to_owned(), Seen { user: user.to_owned(), groups: groups.to_vec(), since_s, expires_at });
         }
     }
 

@@ -136,16 +136,23 @@ async fn a_removed_or_demoted_user_loses_its_rights_at_once() {
     let bench = Bench::default();
     let running = with_dana(&bench).await;
     running.auth.add_user(&admin(), "kiosk", PASSWORD, vec!["admin".into(), "vui".into()]).await.unwrap();
-    let pair = running.auth.login("kiosk", PASSWORD, None).await.unwrap();
+    let mut ended = running.auth.ended_sessions();
+    let before = running.auth.login("kiosk", PASSWORD, None).await.unwrap();
     running.auth.set_groups(&admin(), "kiosk", vec!["vui".into()]).await.unwrap();
-    assert_eq!(running.auth.verify(&pair.access_token).unwrap().groups, ["vui"]);
-    let renewed = running.auth.refresh(&pair.refresh_token).await.unwrap();
+    assert_eq!(ended.recv().await.unwrap(), claims(&before.access_token)["sid"].as_str().unwrap());
+    assert!(is_unauthenticated(running.auth.verify(&before.access_token)));
+    // The tokens themselves give no more than what is left, not even where the session was never seen.
+    let restarted = bench.start().await;
+    assert_eq!(restarted.auth.verify(&before.access_token).unwrap().groups, ["vui"]);
+    let renewed = restarted.auth.refresh(&before.refresh_token).await.unwrap();
     assert_eq!(claims(&renewed.access_token)["groups"], json!(["vui"]));
 
-    let mut ended = running.auth.ended_sessions();
+    let pair = running.auth.login("kiosk", PASSWORD, None).await.unwrap();
+    running.auth.set_groups(&admin(), "kiosk", vec!["vui".into(), "admin".into()]).await.unwrap();
+    assert!(running.auth.verify(&pair.access_token).is_ok(), "a group more ends nothing");
     running.auth.remove_user(&admin(), "kiosk").await.unwrap();
     assert_eq!(ended.recv().await.unwrap(), claims(&pair.access_token)["sid"].as_str().unwrap());
-    assert!(is_unauthenticated(running.auth.verify(&renewed.access_token)));
+    assert!(is_unauthenticated(running.auth.verify(&pair.access_token)));
     assert!(is_unauthenticated(running.auth.refresh(&pair.refresh_token).await));
     bench.clock.advance(chrono::Duration::seconds(2));
     running.auth.add_user(&admin(), "kiosk", PASSWORD, vec!["vui".into()]).await.unwrap();

@@ -64,6 +64,11 @@ impl UserBook {
         self.users.load().get(user).is_some_and(|record| since_s >= changed_s(record))
     }
 
+    /// Whether `user` is still in all these groups.
+    pub fn is_in(&self, user: &str, groups: &[String]) -> bool {
+        self.users.load().get(user).is_some_and(|record| groups.iter().all(|group| record.groups.contains(group)))
+    }
+
     /// What checking the dearest of all stored passwords costs, so that an unknown user can be made to cost the same.
     pub fn cost_alike(&self, policy: PasswordPolicy) -> PasswordPolicy {
         let costs = self.users.load().values().filter_map(|record| passwords::cost(&record.hashed_password)).collect::<Vec<_>>();

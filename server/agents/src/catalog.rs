@@ -3,7 +3,7 @@
 use vt_agent::AgentKind;
 use vt_types::identity::known;
 
-use crate::{actuator, listener};
+use crate::{actuator, listener, platform_driver};
 
 /// All kinds, alphabetical.
 #[must_use]
@@ -28,6 +28,16 @@ pub fn all() -> Vec<AgentKind> {
             summary: "Logs everything that is published.",
             publications_max: 0,
             build: listener::build,
+        },
+        AgentKind {
+            kind: "platform_driver",
+            distribution: "platform_driveragent",
+            version: "4.0",
+            class_name: "PlatformDriverAgent",
+            default_identity: known::PLATFORM_DRIVER,
+            summary: "Reads devices in their rhythm, publishes their values and writes to them.",
+            publications_max: 0,
+            build: platform_driver::build,
         },
     ]
 }

@@ -9,4 +9,5 @@
 pub mod actuator;
 pub mod catalog;
 pub mod listener;
+pub mod platform_driver;
 mod python;

@@ -1,6 +1,6 @@
 //! Two figures of the SQLite store: readings stored durably per second, and the time to bring a year of one-minute readings of one topic to
 //! 2,000 buckets. Prints one JSON object per line: `{"row", "value", "unit", "target", "limited_by"}`.
-#![expect(clippy::print_stdout, reason = "a measurement prints its figures")]
+#![expect(clippy::print_stdout, clippy::expect_used, reason = "a measurement prints its figures, or fails")]
 
 use std::{
     sync::Arc,
@@ -23,7 +23,7 @@ const START_US: i64 = 1_767_225_600_000_000;
 
 fn store(path: std::path::PathBuf) -> Arc<SqliteHistory> {
     let tables = HistorianConfig::parse(&Map::new()).map(|config| config.tables);
-    Arc::new(SqliteHistory::new(path, tables.unwrap_or_else(|error| panic!("{error}"))))
+    Arc::new(SqliteHistory::new(path, tables.expect("it works")))
 }
 
 fn record(topic: &Arc<str>, at_us: i64, value: Value) -> HistoryRecord {
@@ -58,17 +58,15 @@ async fn ingest(store: &Arc<SqliteHistory>, seconds: u64) -> f64 {
                         (next, at_us) = (0, at_us + 1_000_000);
                     }
                 }
-                match store.insert(Arc::new(records)).await {
-                    Ok(()) => stored += BATCH,
-                    Err(error) => panic!("{error}"),
-                }
+                store.insert(Arc::new(records)).await.expect("stored");
+                stored += BATCH;
             }
             stored
         });
     }
     let mut stored = 0;
     while let Some(done) = tasks.join_next().await {
-        stored += done.unwrap_or_else(|error| panic!("{error}"));
+        stored += done.expect("it works");
     }
     #[expect(clippy::cast_precision_loss, reason = "a rate")]
     let rate = stored as f64 / started.elapsed().as_secs_f64();
@@ -83,17 +81,13 @@ async fn year(store: &Arc<SqliteHistory>) -> Vec<f64> {
             let value = 20.0 + (*minute as f64 / 229.0).sin() * 5.0;
             record(&topic, START_US + minute * 60_000_000, json!((value * 100.0).round() / 100.0))
         });
-        if let Err(error) = store.insert(Arc::new(records.collect())).await {
-            panic!("{error}");
-        }
+        store.insert(Arc::new(records.collect())).await.expect("it works");
     }
-    if let Err(error) = store.compact().await {
-        panic!("{error}");
-    }
+    store.compact().await.expect("it works");
     let mut times = Vec::new();
     for _ in 0..21 {
         let started = Instant::now();
-        let answer = store.query_downsampled(&topic, TimeSpan::default(), 2000).await.unwrap_or_else(|error| panic!("{error}"));
+        let answer = store.query_downsampled(&topic, TimeSpan::default(), 2000).await.expect("it works");
         times.push(started.elapsed().as_secs_f64() * 1000.0);
         assert_eq!(answer.buckets.iter().map(|bucket| bucket.count).sum::<u64>(), YEAR_MINUTES.unsigned_abs());
         assert!(answer.buckets.len() <= 2000);
@@ -106,14 +100,12 @@ fn main() {
     // `cargo test --benches` runs this once, quickly.
     let seconds = if std::env::args().any(|argument| argument == "--bench") { 10 } else { 1 };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.unwrap_or_else(|error| panic!("{error}"));
+    let runtime = runtime.expect("it works");
     // Below the target directory: a real disk, where a temporary directory may be memory.
-    let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap_or_else(|error| panic!("{error}"));
+    let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("it works");
     runtime.block_on(async {
         let store = store(home.path().join("history.sqlite"));
-        if let Err(error) = store.set_up().await {
-            panic!("{error}");
-        }
+        store.set_up().await.expect("it works");
         let rate = ingest(&store, seconds).await;
         report(
             "historian durable ingest, SQLite",

@@ -1,4 +1,5 @@
 //! The in-memory fake keeps the contract.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod contract;
 

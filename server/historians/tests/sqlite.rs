@@ -1,4 +1,5 @@
 //! The SQLite store keeps the contract, also while it compacts all the time, and its file is what VOLTTRON's tools read.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod contract;
 

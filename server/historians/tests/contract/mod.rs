@@ -1,5 +1,13 @@
 //! What holds for every history store. Each store's own test file calls `suite!` with a function that makes an empty, set up one.
-#![allow(clippy::allow_attributes, dead_code, unused_macros, unused_imports, reason = "test code; not every file uses all of it")]
+#![allow(
+    clippy::allow_attributes,
+    clippy::unwrap_used,
+    clippy::needless_pass_by_value,
+    dead_code,
+    unused_macros,
+    unused_imports,
+    reason = "test code; not every file uses all of it"
+)]
 
 use std::{collections::BTreeMap, sync::Arc};
 

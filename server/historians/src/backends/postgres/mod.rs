@@ -13,7 +13,7 @@ use std::{
 use async_trait::async_trait;
 use chrono::NaiveDateTime;
 use parking_lot::RwLock;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use sqlx::{
     PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
@@ -89,12 +89,12 @@ impl PostgresHistory {
         known: &HashMap<String, TopicEntry>,
         records: &[HistoryRecord],
     ) -> Result<HashMap<String, TopicEntry>, HistoryError> {
-        let mut wanted: BTreeMap<String, (&Arc<str>, &Arc<Map<String, Value>>)> = BTreeMap::new();
-        for record in records {
-            let topic = wanted.entry(record.topic.to_lowercase()).or_insert((&record.topic, &record.meta));
-            topic.0 = &record.topic;
-            if !record.meta.is_empty() {
-                topic.1 = &record.meta;
+        let mut wanted = BTreeMap::new();
+        for HistoryRecord { topic, meta, .. } in records {
+            let (name, metadata) = wanted.entry(topic.to_lowercase()).or_insert((topic, meta));
+            *name = topic;
+            if !meta.is_empty() {
+                *metadata = meta;
             }
         }
         let mut resolved = HashMap::new();

@@ -220,12 +220,13 @@ impl HistoryStore for SqliteHistory {
     async fn close(&self) {
         let previous = std::mem::replace(&mut *self.state.write(), State::Closed);
         if let State::Running(running) = previous {
+            // The writer goes last: the last connection to a file folds the log into it, which one that only reads cannot.
+            running.readers.close().await;
             let (reply, closed) = oneshot::channel();
             if running.commands.send(Command::Close(reply)).await.is_ok() {
                 // An error means that the writer ended before, which is what is wanted.
                 closed.await.unwrap_or_default();
             }
-            running.readers.close().await;
         }
     }
 }

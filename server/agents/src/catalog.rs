@@ -3,7 +3,7 @@
 use vt_agent::AgentKind;
 use vt_types::identity::known;
 
-use crate::{actuator, listener, platform_driver};
+use crate::{actuator, historian, listener, platform_driver};
 
 /// All kinds, alphabetical.
 #[must_use]
@@ -38,6 +38,16 @@ pub fn all() -> Vec<AgentKind> {
             summary: "Reads devices in their rhythm, publishes their values and writes to them.",
             publications_max: 0,
             build: platform_driver::build,
+        },
+        AgentKind {
+            kind: "platform_historian",
+            distribution: "sqlhistorianagent",
+            version: historian::VERSION,
+            class_name: "SQLHistorian",
+            default_identity: known::PLATFORM_HISTORIAN,
+            summary: "Stores what is published, in SQLite or PostgreSQL, and answers questions about it.",
+            publications_max: historian::PUBLICATIONS_MAX,
+            build: historian::build,
         },
     ]
 }

@@ -8,6 +8,7 @@
 
 pub mod actuator;
 pub mod catalog;
+pub mod historian;
 pub mod listener;
 pub mod platform_driver;
 mod python;

@@ -16,9 +16,7 @@ mod rpc;
 mod schedule;
 mod troubles;
 
-use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
@@ -40,6 +38,7 @@ use troubles::{Trouble, Troubles};
 ///
 /// # Errors
 /// [`BuildError`] names the key that cannot be used.
+#[expect(clippy::needless_pass_by_value, reason = "the signature of the catalogue")]
 pub fn build(install: Value) -> Result<Box<dyn Agent>, BuildError> {
     let config = MainConfig::parse(&install).map_err(|error| BuildError(error.to_string()))?;
     Ok(Box::new(DriverAgent { install: config }))
@@ -123,8 +122,8 @@ struct Actor {
     slots: Slots,
     /// Path by lower-case name of the entry.
     entries: HashMap<String, String>,
-    /// Registries in use, by hash of their rows: devices with equal rows share one.
-    registries: HashMap<u64, Weak<Registry>>,
+    /// Registries in use, by their rows as text: devices with equal rows share one.
+    registries: HashMap<String, Weak<Registry>>,
     /// Device entries of the start that were not taken in yet.
     expected: HashSet<String>,
 }
@@ -259,19 +258,14 @@ impl Actor {
     }
 
     fn registry(&mut self, rows: &Value) -> Result<Arc<Registry>, String> {
-        let registry = Registry::from_json(rows).map_err(|error| format!("registry_config, {error}"))?;
-        let mut hasher = DefaultHasher::new();
-        rows.to_string().hash(&mut hasher);
-        let hash = hasher.finish();
-        match self.registries.get(&hash).and_then(Weak::upgrade).filter(|known| **known == registry) {
-            Some(known) => Ok(known),
-            None => {
-                self.registries.retain(|_, known| known.strong_count() > 0);
-                let registry = Arc::new(registry);
-                self.registries.insert(hash, Arc::downgrade(&registry));
-                Ok(registry)
-            }
+        let text = rows.to_string();
+        if let Some(known) = self.registries.get(&text).and_then(Weak::upgrade) {
+            return Ok(known);
         }
+        let registry = Arc::new(Registry::from_json(rows).map_err(|error| format!("registry_config, {error}"))?);
+        self.registries.retain(|_, known| known.strong_count() > 0);
+        self.registries.insert(text, Arc::downgrade(&registry));
+        Ok(registry)
     }
 }
 

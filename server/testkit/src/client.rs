@@ -141,15 +141,21 @@ impl Client {
         self.try_setup(code, user, password).await.unwrap_or_else(|error| panic!("no answer: {error:?}"))
     }
 
-    /// Sends the first-run page's form to a server that may be gone.
+    /// Opens the first-run page and sends its form to a server that may be gone.
     ///
     /// # Errors
     /// The connection could not be made or broke.
     pub async fn try_setup(&self, code: &str, user: &str, password: &str) -> reqwest::Result<Answer> {
-        let form = [("code", code), ("username", user), ("password", password), ("password_again", password)];
+        let page = self.try_send(self.request(Method::GET, "/setup")).await?;
+        // The form is bound to the visitor to whom it was shown; without one (a server that has its administrator) it is refused.
+        let token =
+            page.text.split_once("name=\"csrf\" value=\"").and_then(|(_, rest)| rest.split_once('"')).map_or("", |(token, _)| token);
+        let visitor = page.header("set-cookie").split(';').next().unwrap_or_default();
+        let form = [("csrf", token), ("code", code), ("user", user), ("password", password), ("repeat", password)];
         let body: Vec<String> = form.iter().map(|(key, value)| format!("{key}={}", encode(value))).collect();
         let request = self.request(Method::POST, "/setup").header("content-type", "application/x-www-form-urlencoded");
-        self.try_send(request.header("sec-fetch-site", "same-origin").header("origin", &self.url).body(body.join("&"))).await
+        let request = request.header("cookie", visitor).header("sec-fetch-site", "same-origin").header("origin", &self.url);
+        self.try_send(request.body(body.join("&"))).await
     }
 
     /// Logs in and keeps the tokens.

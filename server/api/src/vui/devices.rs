@@ -7,7 +7,7 @@
 //!   and `writability` (default true) and `config` (default false) choose the keys. A point that cannot be read has its `value_error`, the
 //!   status stays 200; 504 when the driver answers for no device at all.
 //! - `PUT P/devices/{topic}` with `{"value": ...}`: `{topic: {"route", "set_error": null or text, "writable"}}`; with `confirm-values=true`
-//!   also `value` and `value_check_error`. 409 for a lock or an override.
+//!   also `value` and `value_check_error`. 400 for a value that does not fit, 409 for a lock or an override.
 //! - `DELETE P/devices/{topic}`: reverts a point, a device, or each device below; answers as PUT.
 //!
 //! PUT and DELETE that could mean several points need `write-all=true`, else 405 and nothing is written. A device's own path names it
@@ -205,7 +205,10 @@ async fn finish(cx: &Cx, points: &[SelectedPoint], results: Vec<(PointRef, Resul
     }
     let failed_as_a_whole = |error: &ServiceError| {
         errors.len() == asked
-            && matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Forbidden | ErrorKind::Timeout | ErrorKind::Unavailable)
+            && matches!(
+                error.kind(),
+                ErrorKind::Conflict | ErrorKind::Forbidden | ErrorKind::Invalid | ErrorKind::Timeout | ErrorKind::Unavailable
+            )
     };
     if let Some(error) = first.filter(failed_as_a_whole) {
         return Err(error.into());

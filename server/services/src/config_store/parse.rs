@@ -1,5 +1,8 @@
-//! Reading the text of an entry: JSON with comments, CSV with a header row, or any text. Errors name line and column.
+//! Reading the text of an entry: JSON with comments, CSV with a header row, or any text. Errors name line and column. What columns mean is
+//! not known here, except that a registry defines no point twice.
 //! Source: VOLTTRON `volttron/platform/store.py` (`process_raw_config`), `volttron/platform/agent/utils.py` (`strip_comments`).
+
+use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 use vt_backends::ConfigType;
@@ -11,15 +14,18 @@ use crate::ServiceError;
 const LINK: &str = "config://";
 /// Longest name of an entry, in bytes.
 const NAME_BYTES_MAX: usize = 512;
+/// Column of a registry with the name of a point.
+const POINT_NAME: &str = "Volttron Point Name";
 /// Byte order mark that some editors put in front.
 const BOM: char = '\u{feff}';
 
-/// What to do with CSV rows that have too few or too many values.
+/// What to do with CSV rows that have too few or too many values, or define a point of a registry again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ragged {
     /// Somebody stores them now and can mend them.
     Refuse,
-    /// They were stored long ago: missing values are null, surplus ones are dropped, as Python's `csv` does.
+    /// They were stored long ago: missing values are null, surplus ones are dropped, as Python's `csv` does; the driver
+    /// tells which points are defined twice.
     Accept,
 }
 
@@ -145,6 +151,7 @@ fn csv(data: &str, ragged: Ragged) -> Result<Value, String> {
     let mut next = |record: &mut csv::StringRecord| reader.read_record(record).map_err(|error| format!("this is no valid CSV: {error}"));
     let mut header: Option<Vec<String>> = None;
     let mut rows = Vec::new();
+    let mut points = HashMap::new();
     while next(&mut record)? {
         if record.iter().all(|value| value.trim().is_empty()) {
             continue;
@@ -152,7 +159,12 @@ fn csv(data: &str, ragged: Ragged) -> Result<Value, String> {
         let line = record.position().map_or(0, csv::Position::line);
         match &header {
             None => header = Some(columns(&record, line)?),
-            Some(columns) => rows.push(row(columns, &record, line, ragged)?),
+            Some(columns) => {
+                rows.push(row(columns, &record, line, ragged)?);
+                if ragged == Ragged::Refuse {
+                    note_point(columns, &record, line, &mut points)?;
+                }
+            }
         }
     }
     if header.is_none() {
@@ -191,6 +203,16 @@ fn row(columns: &[String], record: &csv::StringRecord, line: u64, ragged: Ragged
     }
     let values = record.iter().map(Value::from).chain(std::iter::repeat(Value::Null));
     Ok(Value::Object(columns.iter().cloned().zip(values).collect::<Map<_, _>>()))
+}
+
+/// Refuses a point that an earlier line defines. `points` holds the lines of those seen.
+fn note_point(columns: &[String], record: &csv::StringRecord, line: u64, points: &mut HashMap<String, u64>) -> Result<(), String> {
+    let at = columns.iter().position(|column| column.trim().eq_ignore_ascii_case(POINT_NAME));
+    let Some(name) = at.and_then(|at| record.get(at)).map(str::trim).filter(|name| !name.is_empty()) else { return Ok(()) };
+    match points.insert(name.to_owned(), line) {
+        Some(first) => Err(format!("line {line}, column {POINT_NAME}: the point {name:?} is already defined in line {first}")),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -245,6 +267,15 @@ mod tests {
         assert!(strict(ConfigType::Csv, "a,,b\n1,2,3\n").unwrap_err().contains("column 2"));
         assert!(strict(ConfigType::Csv, "").is_err());
         assert_eq!(parse(ConfigType::Csv, "a,b\n1\n1,2,3\n", Ragged::Accept), Ok(json!([{"a": "1", "b": null}, {"a": "1", "b": "2"}])));
+    }
+
+    #[test]
+    fn a_registry_that_defines_a_point_twice_is_refused_with_both_lines() {
+        let text = "Reference,Volttron Point Name\na,T\n\nb,\nc,\nd, T\n";
+        let error = strict(ConfigType::Csv, text).unwrap_err();
+        assert_eq!(error, "line 6, column Volttron Point Name: the point \"T\" is already defined in line 2");
+        assert!(parse(ConfigType::Csv, text, Ragged::Accept).is_ok());
+        assert!(strict(ConfigType::Csv, "Name,Value\na,1\na,1\n").is_ok());
     }
 
     #[test]

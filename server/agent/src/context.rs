@@ -249,7 +249,7 @@ impl AgentContext {
         self.inner.health.status()
     }
 
-    /// Sets the agent's status. A changed word sends a heartbeat at once.
+    /// Sets the agent's status. A changed word or reason sends a heartbeat at once.
     pub fn set_status(&self, word: StatusWord, context: impl Into<Value>) {
         self.inner.health.set(word, context.into(), self.now());
     }

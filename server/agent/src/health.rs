@@ -30,10 +30,10 @@ impl Health {
         Self { state: Mutex::new(State { status, period }), beat: Notify::new() }
     }
 
-    /// Sets the status; a changed word sends a heartbeat at once.
+    /// Sets the status; a changed word or reason sends a heartbeat at once, upon which the health service asks for the reason.
     pub fn set(&self, word: StatusWord, context: Value, now: Timestamp) {
         let mut state = self.state.lock();
-        let changed = state.status.word != word;
+        let changed = state.status.word != word || state.status.context != context;
         state.status = Status { word, context, last_updated: now };
         drop(state);
         if changed {

@@ -82,7 +82,7 @@ fn inspected(inner: &Inner, name: &str) -> Option<Value> {
     methods.find(name.strip_suffix(".inspect")?).map(|method| method.inspect())
 }
 
-/// Sends the heartbeat: at start, each period, and at once when the status word changes. Never more often than ten times a second.
+/// Sends the heartbeat: at start, each period, and at once when the status changes. Never more often than ten times a second.
 pub async fn heartbeat(inner: Weak<Inner>, health: Arc<Health>) {
     loop {
         let period = health.period();

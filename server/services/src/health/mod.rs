@@ -72,6 +72,8 @@ struct Peer {
     view: HealthView,
     /// Somebody is asking it now.
     is_asked: bool,
+    /// It was heard since it was asked: the answer may be older than that.
+    heard_again: bool,
 }
 
 impl Peer {
@@ -83,7 +85,16 @@ impl Peer {
             last_heartbeat: None,
             connected: Some(connected),
         };
-        Self { view, is_asked: false }
+        Self { view, is_asked: false, heard_again: false }
+    }
+
+    /// Takes in its full status.
+    fn learn(&mut self, status: &Value) {
+        let Some(word) = status.get("status").and_then(Value::as_str).and_then(StatusWord::parse) else { return };
+        self.view.status = word;
+        self.view.context = status.get("context").cloned().unwrap_or_default();
+        let updated = status.get("last_updated").and_then(Value::as_str).and_then(|text| timestamp::parse(text).ok());
+        self.view.last_updated = updated.map(timestamp::Parsed::assume_utc);
     }
 }
 
@@ -182,6 +193,7 @@ impl PlatformHealth {
             }
             peer.view.status = word;
             peer.view.last_heartbeat = Some(now);
+            peer.heard_again = peer.is_asked;
             !std::mem::replace(&mut peer.is_asked, true)
         };
         if ask {
@@ -189,21 +201,23 @@ impl PlatformHealth {
         }
     }
 
-    /// Asks a peer for its full status; one that does not tell keeps its word alone.
+    /// Asks a peer for its full status, again as long as it is heard meanwhile; one that does not tell keeps its word alone.
     async fn ask(self: Arc<Self>, identity: Identity) {
-        let answer = match self.asking.acquire().await {
-            Ok(_turn) => self.context.call_within(ASKED_LIMIT, &identity, "health.get_status_json", Params::none()).await.ok(),
-            Err(_) => None,
-        };
-        let mut peers = self.peers.write();
-        let Some(peer) = peers.get_mut(&identity) else { return };
-        peer.is_asked = false;
-        let Some(status) = answer else { return };
-        if let Some(word) = status.get("status").and_then(Value::as_str).and_then(StatusWord::parse) {
-            peer.view.status = word;
-            peer.view.context = status.get("context").cloned().unwrap_or_default();
-            let updated = status.get("last_updated").and_then(Value::as_str).and_then(|text| timestamp::parse(text).ok());
-            peer.view.last_updated = updated.map(timestamp::Parsed::assume_utc);
+        loop {
+            let answer = match self.asking.acquire().await {
+                Ok(_turn) => self.context.call_within(ASKED_LIMIT, &identity, "health.get_status_json", Params::none()).await.ok(),
+                Err(_) => None,
+            };
+            let mut peers = self.peers.write();
+            let Some(peer) = peers.get_mut(&identity) else { return };
+            let again = std::mem::take(&mut peer.heard_again) && answer.is_some();
+            if let Some(status) = answer {
+                peer.learn(&status);
+            }
+            if !again {
+                peer.is_asked = false;
+                return;
+            }
         }
     }
 

@@ -27,6 +27,9 @@ async fn a_new_agent_shows_within_one_heartbeat_with_its_reason() {
     assert_eq!((view.status, view.last_updated), (StatusWord::Bad, Some(bench.clock.now())));
     let RollUp { worst, reasons } = running.health.roll_up();
     assert_eq!((worst, reasons), (StatusWord::Bad, vec![("meter".to_owned(), "{\"offline\":[\"a/b\"]}".to_owned())]));
+    // Another reason of the same word shows at once as well.
+    agent.set_status(StatusWord::Bad, json!({"offline": ["a/b", "a/c"]}));
+    until_true(|| health(&running, "meter").is_some_and(|view| view.context == json!({"offline": ["a/b", "a/c"]}))).await;
     agent.close();
     until_true(|| health(&running, "meter").is_none()).await;
     assert_eq!(running.health.roll_up(), RollUp { worst: StatusWord::Good, reasons: vec![] });

@@ -139,19 +139,29 @@ impl Device {
     async fn scrape(&self, driver: &Driver, synchronized: Option<Timestamp>) {
         let interval = Duration::from_secs(u64::from(self.config.interval_s));
         let mut reading = std::pin::pin!(AssertUnwindSafe(self.interface.scrape_all()).catch_unwind());
-        let outcome = tokio::select! {
+        let (outcome, overdue) = tokio::select! {
             biased;
-            outcome = &mut reading => outcome,
+            outcome = &mut reading => (outcome, None),
             () = tokio::time::sleep(interval) => {
                 let text = format!("its scrape takes longer than the interval of {} s", self.config.interval_s);
-                self.tell(driver, &mut self.record.lock(), Some(Trouble::Device(text)));
-                reading.await
+                self.overdue(driver, &text);
+                (reading.await, Some(text))
             }
         };
         match outcome {
-            Ok(Ok(scrape)) => self.publish(driver, scrape, synchronized),
+            Ok(Ok(scrape)) => self.publish(driver, scrape, synchronized, overdue),
             Ok(Err(error)) => self.failed(driver, cause(&error).to_string()),
             Err(_) => self.failed(driver, "a fault in its driver; see the log".to_owned()),
+        }
+    }
+
+    /// The scrape under way should have ended. Of a device that fails anyway this is no news.
+    fn overdue(&self, driver: &Driver, text: &str) {
+        let mut record = self.record.lock();
+        if record.failures == 0 && record.last_error.as_deref() != Some(text) {
+            tracing::warn!(device = %self.path, "{}: {text}", self.path);
+            record.last_error = Some(text.to_owned());
+            self.tell(driver, &mut record, Some(Trouble::Device(text.to_owned())));
         }
     }
 
@@ -178,9 +188,9 @@ impl Device {
         driver.troubles.set(&self.place(), trouble);
     }
 
-    fn publish(&self, driver: &Driver, scrape: Scrape, synchronized: Option<Timestamp>) {
+    fn publish(&self, driver: &Driver, scrape: Scrape, synchronized: Option<Timestamp>, overdue: Option<String>) {
         let now = driver.context.now();
-        self.succeeded(driver, now, &scrape);
+        self.succeeded(driver, now, &scrape, overdue);
         if scrape.values.is_empty() {
             return;
         }
@@ -242,10 +252,11 @@ impl Device {
         }
     }
 
-    fn succeeded(&self, driver: &Driver, now: Timestamp, scrape: &Scrape) {
+    /// `overdue` says that the scrape took too long: then the trouble lasts until one is in time.
+    fn succeeded(&self, driver: &Driver, now: Timestamp, scrape: &Scrape, overdue: Option<String>) {
         let mut record = self.record.lock();
         record.last_scrape = Some(now);
-        let quiet = !record.told && record.last_error.is_none() && scrape.errors.is_empty();
+        let quiet = !record.told && record.last_error.is_none() && scrape.errors.is_empty() && overdue.is_none();
         if quiet {
             return;
         }
@@ -259,10 +270,11 @@ impl Device {
             tracing::info!(device = %self.path, failures = record.failures, "the device can be read again");
         }
         record.failures = 0;
-        record.last_error = self.points_text(&errors);
         // A point that holds no value now is no trouble of the device.
         let faults = scrape.errors.iter().filter(|point| !matches!(point.error, DriverError::NoValue { .. })).count();
-        let trouble = record.last_error.clone().filter(|_| faults > 0).map(Trouble::Points);
+        let points = self.points_text(&errors);
+        let trouble = overdue.clone().map(Trouble::Device).or_else(|| points.clone().filter(|_| faults > 0).map(Trouble::Points));
+        record.last_error = overdue.or(points);
         record.points = errors;
         self.tell(driver, &mut record, trouble);
     }

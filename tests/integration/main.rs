@@ -9,5 +9,7 @@ mod commands;
 mod demonstration;
 mod durability;
 mod first_start;
+mod modbus;
 mod routes;
+mod simulator;
 mod sockets;

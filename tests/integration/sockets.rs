@@ -103,7 +103,7 @@ pub async fn legacy(server: &TestServer, client: &Client, path: &str) -> Result<
     open(server, client, path, None).await
 }
 
-async fn envelope(server: &TestServer, client: &Client) -> Result<Socket, u16> {
+pub async fn envelope(server: &TestServer, client: &Client) -> Result<Socket, u16> {
     open(server, client, "/vui/ws", Some("volttron.v2")).await
 }
 

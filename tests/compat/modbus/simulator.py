@@ -9,12 +9,15 @@ Unit 1 answers. Input registers 5000 + c answer exception c; holding registers 5
 
 Commands, one a line on stdin; each answers one JSON line on stdout:
   slow SECONDS        every answer from now on comes that much later
+  fail CODE           every answer from now on is exception CODE (any of EXCEPTIONS); 0: no longer
+  set NAME VALUE      another value (JSON) for a register of either table, as if the device had measured it
   read                all holding registers and coils, unpacked: {"registers": {name: value}, "coils": [...]}
 The process ends when stdin ends.
 """
 
 import asyncio
 import json
+import logging
 import struct
 import sys
 
@@ -34,6 +37,7 @@ COILS = [True, False, True, True, False, False, True, False, True, True, False, 
 EXCEPTIONS = {1: ExcCodes.ILLEGAL_FUNCTION, 2: ExcCodes.ILLEGAL_ADDRESS, 3: ExcCodes.ILLEGAL_VALUE, 4: ExcCodes.DEVICE_FAILURE,
               6: ExcCodes.DEVICE_BUSY, 11: ExcCodes.GATEWAY_NO_RESPONSE}
 DELAY_S = 0.0
+FAILURE = 0
 
 
 def layout(table):
@@ -76,6 +80,8 @@ def unpack(entry, words):
 async def action(function, _start, address, _count, _registers, values):
     if DELAY_S:
         await asyncio.sleep(DELAY_S)
+    if FAILURE:
+        return EXCEPTIONS[FAILURE]
     if 5000 <= address < 5100 and (function == 4 or values is not None):
         return EXCEPTIONS[address - 5000]
     return None
@@ -86,24 +92,43 @@ def blocks(entries):
     return data + [SimData(5000 + code, values=[code], datatype=DataType.REGISTERS) for code in EXCEPTIONS]
 
 
-async def answer(server, holding, line):
-    global DELAY_S
-    command, *arguments = line.split()
+async def answer(server, entries, line):
+    global DELAY_S, FAILURE
+    command, *arguments = line.split(maxsplit=2)
     if command == "slow":
         DELAY_S = float(arguments[0])
         return {"slow": DELAY_S}
+    if command == "fail":
+        FAILURE = int(arguments[0])
+        return {"fail": FAILURE}
+    # The simulator's own reads and writes pass through `action` as well.
+    trouble = DELAY_S, FAILURE
+    DELAY_S, FAILURE = 0.0, 0
+    try:
+        return await quietly(server, entries, command, arguments)
+    finally:
+        DELAY_S, FAILURE = trouble
+
+
+async def quietly(server, entries, command, arguments):
+    if command == "set":
+        entry = next(entry for entry in entries if entry["name"] == arguments[0])
+        words = pack(entry, json.loads(arguments[1]))
+        await server.async_setValues(1, 4 if entry["table"] == "input" else 16, entry["address"], words)
+        return {"set": arguments[0]}
     if command == "read":
-        DELAY_S, delay = 0.0, DELAY_S
         found = {}
-        for entry in holding:
-            found[entry["name"]] = unpack(entry, await server.async_getValues(1, 3, entry["address"], entry["count"]))
+        for entry in entries:
+            if entry["table"] == "holding":
+                found[entry["name"]] = unpack(entry, await server.async_getValues(1, 3, entry["address"], entry["count"]))
         coils = await server.async_getValues(1, 1, 0, len(COILS))
-        DELAY_S = delay
         return {"registers": found, "coils": coils[:len(COILS)]}
     return {"error": f"unknown command {command}"}
 
 
 async def main():
+    # Clients that give up are what these tests are about, not news.
+    logging.disable(logging.ERROR)
     port = int(sys.argv[1]) if len(sys.argv) > 1 else 0
     inputs, holding = layout("input"), layout("holding")
     device = SimDevice(1, simdata=(
@@ -118,7 +143,7 @@ async def main():
     print(json.dumps({"port": port, "registers": inputs + holding, "coils": COILS, "discrete": COILS[::-1]}), flush=True)
     loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):
-        print(json.dumps(await answer(server, holding, line)), flush=True)
+        print(json.dumps(await answer(server, inputs + holding, line)), flush=True)
     await server.shutdown()
 
 

@@ -145,7 +145,7 @@ pub struct HistorianConfig {
     pub retry_period: Duration,
     /// Most records per batch to the store out of the cache.
     pub submit_size_limit: usize,
-    /// Longest stay in the publish loop.
+    /// Longest time that one batch to a remote store may take before it counts as failed: a database that fell silent is noticed.
     pub max_time_publishing: Duration,
     /// Most bytes in the cache.
     pub backup_storage_limit_bytes: Option<u64>,

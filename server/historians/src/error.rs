@@ -13,6 +13,12 @@ pub enum HistoryError {
     /// `set_up` has not succeeded yet.
     #[error("the history store is not ready; it is being set up")]
     NotReady,
+    /// A batch took too long; whether it was stored is not known, and storing it again does no harm.
+    #[error("the history database did not answer within {limit_s} s")]
+    Unanswered {
+        /// How long it had, seconds.
+        limit_s: f64,
+    },
     /// The store was closed.
     #[error("the history store is closed")]
     Closed,
@@ -44,7 +50,7 @@ impl HistoryError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Database(_) | Self::NotReady | Self::Closed => ErrorKind::Unavailable,
+            Self::Database(_) | Self::NotReady | Self::Unanswered { .. } | Self::Closed => ErrorKind::Unavailable,
             Self::Invalid(_) => ErrorKind::Invalid,
             Self::Layout { .. } | Self::Damaged { .. } => ErrorKind::Internal,
         }

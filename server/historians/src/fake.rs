@@ -36,6 +36,7 @@ pub struct FakeHistory {
     ready: AtomicBool,
     closed: AtomicBool,
     failing: AtomicBool,
+    silent: AtomicBool,
     remote: AtomicBool,
     inserts: AtomicU64,
 }
@@ -60,10 +61,34 @@ impl FakeHistory {
         self.failing.store(failing, Ordering::Relaxed);
     }
 
+    /// From now on inserts are stored and never answered, or answered again.
+    pub fn set_silent(&self, silent: bool) {
+        self.silent.store(silent, Ordering::Relaxed);
+    }
+
     /// How many inserts succeeded.
     #[must_use]
     pub fn insert_count(&self) -> u64 {
         self.inserts.load(Ordering::Relaxed)
+    }
+
+    fn keep(&self, records: &[HistoryRecord]) {
+        let mut topics = self.topics.lock();
+        for record in records {
+            let next_id = TopicId::try_from(topics.len()).unwrap_or(TopicId::MAX) + 1;
+            let topic = topics.entry(record.topic.to_lowercase()).or_insert_with(|| FakeTopic {
+                id: next_id,
+                name: Arc::clone(&record.topic),
+                metadata: Arc::default(),
+                readings: BTreeMap::new(),
+            });
+            topic.name = Arc::clone(&record.topic);
+            if !record.meta.is_empty() {
+                topic.metadata = Arc::clone(&record.meta);
+            }
+            topic.readings.insert(record.timestamp, record.value.clone());
+        }
+        self.inserts.fetch_add(1, Ordering::Relaxed);
     }
 
     fn check(&self) -> Result<(), HistoryError> {
@@ -89,22 +114,10 @@ impl HistoryStore for FakeHistory {
 
     async fn insert(&self, records: Arc<Vec<HistoryRecord>>) -> Result<(), HistoryError> {
         self.check()?;
-        let mut topics = self.topics.lock();
-        for record in records.iter() {
-            let next_id = TopicId::try_from(topics.len()).unwrap_or(TopicId::MAX) + 1;
-            let topic = topics.entry(record.topic.to_lowercase()).or_insert_with(|| FakeTopic {
-                id: next_id,
-                name: Arc::clone(&record.topic),
-                metadata: Arc::default(),
-                readings: BTreeMap::new(),
-            });
-            topic.name = Arc::clone(&record.topic);
-            if !record.meta.is_empty() {
-                topic.metadata = Arc::clone(&record.meta);
-            }
-            topic.readings.insert(record.timestamp, record.value.clone());
+        self.keep(&records);
+        if self.silent.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
         }
-        self.inserts.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 

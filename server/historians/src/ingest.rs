@@ -6,8 +6,9 @@
 //! records still wait in the cache (a later value must not be overtaken by an earlier one). With a remote store every record goes through
 //! the cache and leaves it when the store has committed.
 //!
-//! Differs from VOLTTRON: submitting runs beside taking in, so `max_time_publishing` is not needed to get back to new records; and after a
-//! failure the wait grows from a second to `retry_period`, while new records keep being cached.
+//! Differs from VOLTTRON: submitting runs beside taking in, so `max_time_publishing` is not needed to get back to new records and bounds
+//! instead how long a remote store may take for a batch; and after a failure the wait grows from a second to `retry_period`, while new
+//! records keep being cached.
 
 use std::{
     sync::Arc,
@@ -78,6 +79,7 @@ pub struct Submission {
     store: Arc<dyn HistoryStore>,
     set_up: bool,
     batch: Option<Batch>,
+    limit: Option<Duration>,
 }
 
 /// How a submission ended.
@@ -90,10 +92,17 @@ pub struct Submitted {
 impl Submission {
     /// Sets the store up when it is not, and inserts the batch.
     pub async fn run(self) -> Submitted {
-        let Self { store, set_up, batch } = self;
+        let Self { store, set_up, batch, limit } = self;
         let mut result = if set_up { store.set_up().await } else { Ok(()) };
         if let (Ok(()), Some(batch)) = (&result, &batch) {
-            result = store.insert(Arc::clone(&batch.records)).await;
+            let insert = store.insert(Arc::clone(&batch.records));
+            result = match limit {
+                Some(limit) => {
+                    let unanswered = |_| Err(HistoryError::Unanswered { limit_s: limit.as_secs_f64() });
+                    tokio::time::timeout(limit, insert).await.unwrap_or_else(unanswered)
+                }
+                None => insert.await,
+            };
         }
         Submitted { result, batch }
     }
@@ -106,6 +115,8 @@ pub struct Ingest {
     cache: Cache,
     submit_size_limit: usize,
     retry_period: Duration,
+    /// How long a batch may take.
+    submit_limit: Option<Duration>,
     limit_bytes: Option<u64>,
     report_bytes: Option<u64>,
     cache_only: bool,
@@ -130,9 +141,12 @@ impl Ingest {
             reason = "a fraction of a number of bytes"
         )]
         let report_bytes = config.backup_storage_limit_bytes.map(|limit| (limit as f64 * config.backup_storage_report) as u64);
+        // A store on this machine does not fall silent, and its work goes on when nobody waits for it.
+        let submit_limit = (!store.is_local()).then_some(config.max_time_publishing);
         Self {
             store,
             cache,
+            submit_limit,
             submit_size_limit: config.submit_size_limit,
             retry_period: config.retry_period,
             limit_bytes: config.backup_storage_limit_bytes,
@@ -190,7 +204,7 @@ impl Ingest {
     pub async fn begin(&mut self) -> Result<Submission, HistoryError> {
         let batch = if self.cache_only { None } else { self.cache.batch(self.submit_size_limit).await? };
         self.submitting = true;
-        Ok(Submission { store: Arc::clone(&self.store), set_up: !self.ready, batch })
+        Ok(Submission { store: Arc::clone(&self.store), set_up: !self.ready, batch, limit: self.submit_limit })
     }
 
     /// Takes note of how a submission ended and removes what the store has committed.

@@ -52,6 +52,27 @@ async fn a_failing_store_makes_health_bad_and_its_return_drains_the_cache() {
     assert_eq!(ask(&store, &asking("a")).await.len(), 10);
 }
 
+#[tokio::test]
+async fn a_remote_store_that_falls_silent_counts_as_failed_and_gets_the_batch_again() {
+    let home = tempfile::tempdir().unwrap();
+    let fake = Arc::new(FakeHistory::remote());
+    let settings = config(json!({"retry_period": 0.001, "max_time_publishing": 0.05}));
+    let mut ingest = Ingest::new(fake.clone(), cache(&home).await, &settings);
+    drain_once(&mut ingest).await;
+    fake.set_silent(true);
+    for i in 0..3 {
+        ingest.take(Arc::new(vec![record("a", at(i), json!(i))]), &[], Instant::now()).await.unwrap();
+    }
+    drain_once(&mut ingest).await;
+    let health = ingest.health();
+    assert!(!health.publishing && health.cache_count == 3, "{health:?}");
+    fake.set_silent(false);
+    drain_once(&mut ingest).await;
+    assert!(ingest.health().is_good(), "{:?}", ingest.health());
+    let store: contract::Store = fake;
+    assert_eq!(ask(&store, &asking("a")).await.len(), 3);
+}
+
 async fn drain_once(ingest: &mut Ingest) {
     let submitted = ingest.begin().await.unwrap().run().await;
     ingest.finish(submitted, Instant::now()).await.unwrap();

@@ -15,7 +15,8 @@ use chrono::NaiveDateTime;
 use parking_lot::RwLock;
 use serde_json::Value;
 use sqlx::{
-    PgConnection, PgPool,
+    Acquire as _, PgConnection, PgPool, Postgres,
+    pool::PoolConnection,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use vt_types::{HistoryRecord, Timestamp};
@@ -113,7 +114,8 @@ impl PostgresHistory {
     async fn commit(&self, records: &[HistoryRecord]) -> Result<(), HistoryError> {
         let pool = self.pool()?;
         let mut known = self.topics.lock().await;
-        let mut transaction = pool.begin().await?;
+        let mut lease = Lease { connection: pool.acquire().await?, is_clean: false };
+        let mut transaction = lease.connection.begin().await?;
         let resolved = self.resolve(&mut transaction, &known, records).await?;
         // One row per key: a statement may not change a row twice. The later value wins.
         let mut rows: BTreeMap<(i32, NaiveDateTime), String> = BTreeMap::new();
@@ -137,8 +139,23 @@ impl PostgresHistory {
             schema::statement(&self.sql.insert).bind(times).bind(topics).bind(values).execute(&mut *transaction).await?;
         }
         transaction.commit().await?;
+        lease.is_clean = true;
         known.extend(resolved);
         Ok(())
+    }
+}
+
+/// A connection that goes back to the pool only when all went well: one that fell silent in the middle would keep its place there.
+struct Lease {
+    connection: PoolConnection<Postgres>,
+    is_clean: bool,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if !self.is_clean {
+            self.connection.close_on_drop();
+        }
     }
 }
 

@@ -120,7 +120,7 @@ async fn while_postgresql_is_gone_the_cache_grows_and_afterwards_everything_is_t
 }
 
 #[tokio::test]
-async fn a_database_that_falls_silent_is_noticed_and_loses_nothing() {
+async fn a_database_that_falls_silent_after_a_commit_is_noticed_and_has_nothing_twice() {
     let relay = Relay::start().await;
     let building = Building::start().await;
     building.install(HISTORIAN, &relay.settings()).await;
@@ -129,13 +129,15 @@ async fn a_database_that_falls_silent_is_noticed_and_loses_nothing() {
         building.publish(second, &json!(second)).await;
     }
     building.stored(HISTORIAN, &topic, 5).await;
-    relay.be_silent(true);
+    // The worst moment: the database has committed, and nobody hears of it.
+    relay.set(Mode::SilentAtCommit);
     for second in 5..15 {
         building.publish(second, &json!(second)).await;
     }
     let health = building.cached(20).await;
     assert_eq!((&health["status"], &health["context"]["publishing"]), (&json!("BAD"), &json!(false)), "{health}");
-    relay.be_silent(false);
+    assert_eq!(*relay.mode.borrow(), Mode::Silent, "there was no commit");
+    relay.set(Mode::Open);
     building.stored(HISTORIAN, &topic, 15).await;
     let found: Vec<Value> = building.series(HISTORIAN, &topic, "").await.into_iter().map(|pair| pair[1].clone()).collect();
     assert_eq!(found, (0..15).map(|second| json!(second)).collect::<Vec<_>>());
@@ -214,11 +216,21 @@ fn sorted(mut list: Value) -> Value {
 
 static TABLES: AtomicU32 = AtomicU32::new(0);
 
+/// What a relay does with what arrives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Open,
+    /// Passes everything on, up to and with the next commit.
+    SilentAtCommit,
+    /// Holds everything back, in both directions, with connections left open.
+    Silent,
+}
+
 /// A way to PostgreSQL that can be cut, closed for a while, and fall silent.
 struct Relay {
     port: u16,
     database: reqwest::Url,
-    silent: Arc<watch::Sender<bool>>,
+    mode: Arc<watch::Sender<Mode>>,
     task: Option<JoinHandle<()>>,
 }
 
@@ -232,14 +244,14 @@ impl Relay {
         let database = reqwest::Url::parse(&url).unwrap_or_else(|error| panic!("VT_TEST_POSTGRES_URL: {error}"));
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let mut relay =
-            Self { port: listener.local_addr().unwrap().port(), database, silent: Arc::new(watch::Sender::new(false)), task: None };
+            Self { port: listener.local_addr().unwrap().port(), database, mode: Arc::new(watch::Sender::new(Mode::Open)), task: None };
         relay.listen(listener);
         relay
     }
 
     fn listen(&mut self, listener: TcpListener) {
         let upstream = (self.database.host_str().unwrap().to_owned(), self.database.port().unwrap_or(5432));
-        self.task = Some(tokio::spawn(relay(listener, upstream, Arc::clone(&self.silent))));
+        self.task = Some(tokio::spawn(relay(listener, upstream, Arc::clone(&self.mode))));
     }
 
     /// Closes every connection and refuses new ones.
@@ -254,9 +266,8 @@ impl Relay {
         self.listen(listener);
     }
 
-    /// Whether what arrives is held back, in both directions, with connections left open.
-    fn be_silent(&self, silent: bool) {
-        self.silent.send_replace(silent);
+    fn set(&self, mode: Mode) {
+        self.mode.send_replace(mode);
     }
 
     /// A historian's settings for the database behind this, with tables of its own.
@@ -289,22 +300,29 @@ impl Drop for Relay {
 }
 
 /// Serves until aborted; that ends its connections as well.
-async fn relay(listener: TcpListener, upstream: (String, u16), silent: Arc<watch::Sender<bool>>) {
+async fn relay(listener: TcpListener, upstream: (String, u16), mode: Arc<watch::Sender<Mode>>) {
     let mut pumps = JoinSet::new();
     loop {
         let Ok((near, _)) = listener.accept().await else { return };
         let Ok(far) = TcpStream::connect((upstream.0.as_str(), upstream.1)).await else { continue };
         let ((near_read, near_write), (far_read, far_write)) = (near.into_split(), far.into_split());
-        pumps.spawn(pump(near_read, far_write, silent.subscribe()));
-        pumps.spawn(pump(far_read, near_write, silent.subscribe()));
+        pumps.spawn(pump(near_read, far_write, Arc::clone(&mode)));
+        pumps.spawn(pump(far_read, near_write, Arc::clone(&mode)));
     }
 }
 
-async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut silent: watch::Receiver<bool>) {
-    let mut bytes = vec![0; 64 * 1024];
+async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mode: Arc<watch::Sender<Mode>>) {
+    let (mut bytes, mut changes) = (vec![0; 64 * 1024], mode.subscribe());
     loop {
         let Ok(count @ 1..) = from.read(&mut bytes).await else { return };
-        if silent.wait_for(|silent| !silent).await.is_err() || to.write_all(&bytes[..count]).await.is_err() {
+        let chunk = &bytes[..count];
+        if changes.wait_for(|mode| *mode != Mode::Silent).await.is_err() {
+            return;
+        }
+        if *mode.borrow() == Mode::SilentAtCommit && chunk.windows(6).any(|word| word == b"COMMIT") {
+            mode.send_replace(Mode::Silent);
+        }
+        if to.write_all(chunk).await.is_err() {
             return;
         }
     }

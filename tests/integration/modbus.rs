@@ -285,6 +285,42 @@ async fn a_device_without_its_registry_is_told_as_its_own_trouble_until_the_regi
     watch.saw_no_gap().await;
 }
 
+#[tokio::test]
+async fn a_registry_that_the_driver_cannot_use_is_told_with_row_and_column_and_its_removal_ends_the_trouble() {
+    let (building, simulator) = tokio::join!(Building::start(), Simulator::start());
+    building.store_csv("few.csv", &few()).await.expect(204);
+    building.add_device("plant/healthy", &simulator, "few.csv", 1, 1.0).await;
+    let watch = building.watch("plant/healthy", 1).await;
+    let unusable = [
+        ("address", format!("{HEADER}\nlevel,level,x,h,FALSE,0\nflow,flow,x,h,FALSE,first\n"), ["row 2", "Point Address", "\"first\""]),
+        ("format", format!("{HEADER}\nlevel,level,x,z,FALSE,0\n"), ["row 1", "Modbus Register", "z"]),
+        (
+            "column",
+            "Volttron Point Name,Units,Writable,Point Address\nlevel,x,FALSE,0\n".to_owned(),
+            ["column", "Modbus Register", "missing"],
+        ),
+    ];
+    for (name, csv, wanted) in &unusable {
+        let (registry, path, began) = (format!("{name}.csv"), format!("plant/{name}"), Moment::now());
+        building.store_csv(&registry, csv).await.expect(204);
+        building.add_device(&path, &simulator, &registry, INTERVAL_S, 1.0).await;
+        let text = building.trouble_is_told("configuration", &path, began).await;
+        assert!(wanted.iter().all(|word| text.contains(word)), "{name}: {text}");
+        building.server.vctl(&["config", "delete", "platform.driver", &format!("devices/{path}")]).await.ok();
+    }
+    eventually_async("no trouble is left", PATIENCE, async || (building.health("platform.driver").await["status"] == "GOOD").then_some(()))
+        .await;
+    assert_eq!(building.status().await.keys().collect::<Vec<_>>(), ["plant/healthy"]);
+
+    let odd = few().replace(HEADER, &format!("{HEADER},Colour")).replace(",0\n", ",0,red\n");
+    building.store_csv("odd.csv", &odd).await.expect(204);
+    building.add_device("plant/odd", &simulator, "odd.csv", 1, 1.0).await;
+    building.scraped("plant/odd").await;
+    let warnings = building.status().await["plant/odd"]["warnings"].to_string();
+    assert!(warnings.contains("Colour"), "{warnings}");
+    watch.saw_no_gap().await;
+}
+
 /// A registry of a measurement, a setpoint and a bit.
 fn few() -> String {
     format!("{HEADER}\nlevel,level,x,h,FALSE,0\nsetpoint,setpoint,x,h,TRUE,0\npump,pump,On / Off,BOOL,TRUE,0\n")

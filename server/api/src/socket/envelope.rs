@@ -81,7 +81,7 @@ pub async fn serve(mut cx: Cx) -> Answer {
     let services = cx.services().clone();
     let (caller, session) = (cx.caller, cx.session);
     Ok(upgrade.on_upgrade(move |socket| async move {
-        let line = Line::new(socket, session.access_expires_at);
+        let line = Line::new(socket, services.auth.session_expires_at(&session));
         let log = services.logs.follow();
         let client = Client { services, caller, session, live, logs: HashMap::new(), last_log: 0 };
         client.run(line, stream, log).await;
@@ -244,7 +244,7 @@ impl Client {
             return Err(ApiError::forbidden());
         }
         (self.caller, self.session) = (caller, session);
-        Ok(self.session.access_expires_at)
+        Ok(self.services.auth.session_expires_at(&self.session))
     }
 
     fn follow_log(&mut self, identity: Option<String>, lines: usize) -> Result<(Value, Vec<Message>), ApiError> {

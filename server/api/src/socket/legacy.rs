@@ -24,7 +24,7 @@ pub async fn serve(mut cx: Cx, topic: &str) -> Answer {
     let auth = Arc::clone(&cx.services().auth);
     let user = cx.session;
     Ok(upgrade.on_upgrade(move |socket| async move {
-        let line = Line::new(socket, user.access_expires_at);
+        let line = Line::new(socket, auth.session_expires_at(&user));
         run(line, stream, registered, &auth, &user).await;
         drop(session);
     }))

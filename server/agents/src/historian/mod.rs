@@ -11,10 +11,12 @@ mod pipeline;
 mod rpc;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use serde_json::{Map, Value};
+use tokio::sync::watch;
 use vt_agent::{Agent, AgentContext, AgentError, BuildError, Event, Events};
 use vt_historians::{HistorianConfig, HistoryStore, catalog, config::Connection};
 use vt_types::{StatusWord, TopicPrefix};
@@ -26,6 +28,9 @@ pub const VERSION: &str = "4.0.0";
 
 /// Publications that may wait while the store is slow: some seconds of 20,000 a second. What does not fit is lost and counted.
 pub const PUBLICATIONS_MAX: usize = 65_536;
+
+/// How long a question waits for a store that is just being set up.
+const START_WAIT: Duration = Duration::from_secs(5);
 
 /// Publications taken in at once; with ten points each this makes a batch that costs one commit.
 const BATCH_PUBLICATIONS: usize = 2048;
@@ -54,7 +59,7 @@ struct Historian {
 
 /// What answers questions now; changes with the configuration.
 #[derive(Default)]
-struct Active(RwLock<Option<Running>>);
+struct Active(watch::Sender<Option<Running>>);
 
 #[derive(Clone)]
 struct Running {
@@ -62,11 +67,23 @@ struct Running {
     config: Arc<HistorianConfig>,
     /// Where inserts go; none for a historian that only answers.
     inserts: Option<pipeline::Inserts>,
+    /// True once the first attempt to set the store up has ended, well or not.
+    attempted: watch::Receiver<bool>,
 }
 
 impl Active {
-    fn running(&self) -> Option<Running> {
-        self.0.read().clone()
+    /// What answers, after a short wait for one that is just starting.
+    async fn running(&self) -> Option<Running> {
+        let started = async {
+            let mut running = self.0.subscribe().wait_for(Option::is_some).await.ok()?.clone()?;
+            // An error says that it ended; then its store tells why it cannot answer.
+            running.attempted.wait_for(|attempted| *attempted).await.ok()?;
+            Some(running)
+        };
+        match tokio::time::timeout(START_WAIT, started).await {
+            Ok(Some(running)) => Some(running),
+            Ok(None) | Err(_) => self.0.borrow().clone(),
+        }
     }
 }
 
@@ -95,7 +112,7 @@ impl Agent for Historian {
                 let left = events.drain();
                 session.store_all(&context, &left).await;
             }
-            *self.active.0.write() = None;
+            self.active.0.send_replace(None);
             session.end().await;
             match next {
                 Some(changed) => settings = changed,
@@ -140,7 +157,8 @@ impl Historian {
                 tracing::debug!(prefix = old.as_str(), "the subscription had ended before");
             }
         }
-        *self.active.0.write() = Some(Running { store: Arc::clone(&store), config: Arc::new(config), inserts: pipeline.inserts() });
+        let (inserts, attempted) = (pipeline.inserts(), pipeline.attempted());
+        self.active.0.send_replace(Some(Running { store: Arc::clone(&store), config: Arc::new(config), inserts, attempted }));
         Ok(Session { capture, pipeline, store })
     }
 

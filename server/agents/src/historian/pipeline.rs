@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use vt_agent::AgentContext;
 use vt_historians::{
@@ -60,6 +60,7 @@ impl Inserts {
 pub struct Pipeline {
     jobs: Option<mpsc::Sender<Job>>,
     readonly: bool,
+    attempted: watch::Receiver<bool>,
     task: JoinHandle<()>,
 }
 
@@ -77,8 +78,9 @@ impl Pipeline {
     pub async fn start(context: &AgentContext, config: &HistorianConfig, store: &Arc<dyn HistoryStore>) -> Result<Self, HistoryError> {
         let (jobs, queue) = mpsc::channel(QUEUE_BATCHES);
         let report = Report::new(context.clone(), config);
+        let (attempt, attempted) = watch::channel(false);
         let task = if config.readonly {
-            tokio::spawn(set_up_only(Arc::clone(store), queue, report, config.retry_period))
+            tokio::spawn(set_up_only(Arc::clone(store), queue, report, config.retry_period, attempt))
         } else {
             let cache = Cache::open(&context.data_dir().join("backup.sqlite")).await?;
             let worker = Worker {
@@ -86,13 +88,19 @@ impl Pipeline {
                 store: Arc::clone(store),
                 retention: config.retention,
                 report,
+                attempt,
                 submission: None,
                 pruning: None,
                 pruned_at: None,
             };
             tokio::spawn(worker.run(queue))
         };
-        Ok(Self { jobs: Some(jobs), readonly: config.readonly, task })
+        Ok(Self { jobs: Some(jobs), readonly: config.readonly, attempted, task })
+    }
+
+    /// Turns true when the first attempt to set the store up has ended.
+    pub fn attempted(&self) -> watch::Receiver<bool> {
+        self.attempted.clone()
     }
 
     /// Where insert calls go.
@@ -128,6 +136,7 @@ struct Worker {
     store: Arc<dyn HistoryStore>,
     retention: Retention,
     report: Report,
+    attempt: watch::Sender<bool>,
     submission: Work<Submitted>,
     pruning: Work<Result<(), HistoryError>>,
     pruned_at: Option<Instant>,
@@ -149,6 +158,7 @@ impl Worker {
                     if let Err(error) = self.ingest.finish(submitted, Instant::now()).await {
                         tracing::error!(%error, "the historian's cache failed");
                     }
+                    self.attempt.send_replace(true);
                 }
                 pruned = pending_or(&mut self.pruning) => {
                     self.pruning = None;
@@ -225,10 +235,18 @@ async fn pending_or<T>(future: &mut Work<T>) -> T {
     }
 }
 
-async fn set_up_only(store: Arc<dyn HistoryStore>, mut queue: mpsc::Receiver<Job>, report: Report, retry_period: Duration) {
+async fn set_up_only(
+    store: Arc<dyn HistoryStore>,
+    mut queue: mpsc::Receiver<Job>,
+    report: Report,
+    retry_period: Duration,
+    attempt: watch::Sender<bool>,
+) {
     let mut wait = BLOCKED_RETRY;
     loop {
-        match store.set_up().await {
+        let attempted = store.set_up().await;
+        attempt.send_replace(true);
+        match attempted {
             Ok(()) => break,
             Err(error) => {
                 tracing::warn!(%error, retry_s = wait.as_secs(), "the history store cannot be set up");

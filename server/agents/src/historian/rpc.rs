@@ -81,7 +81,7 @@ fn export(table: &mut MethodTable, context: &AgentContext, active: &Arc<Active>,
 }
 
 async fn answer(method: Method, context: AgentContext, active: Arc<Active>, call: Call) -> Result<Value, RpcError> {
-    let running = active.running().ok_or_else(|| failed(HistoryError::NotReady))?;
+    let running = active.running().await.ok_or_else(|| failed(HistoryError::NotReady))?;
     let now = context.now();
     match method {
         Method::Query => query(&running, &call, now).await,

@@ -59,6 +59,20 @@ async fn item_55_the_newest_value_of_a_published_device_is_answered_with_metadat
 }
 
 #[tokio::test]
+async fn a_question_right_after_the_start_waits_for_the_store() {
+    let home = tempfile::tempdir().unwrap();
+    let (bench, _) = started(home.path(), json!({}));
+    bench.call_until("get_version", vec![], |_| true).await;
+    assert_eq!(bench.call("get_topic_list", vec![]).await, Ok(json!([])));
+    // A store that cannot be set up says so instead.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let settings = json!({"connection": {"type": "sqlite", "params": {"database": elsewhere.path()}}});
+    let (bench, _) = started(home.path(), settings);
+    bench.call_until("get_version", vec![], |_| true).await;
+    assert!(matches!(bench.call("get_topic_list", vec![]).await, Err(RpcError::Remote(error)) if error.message.contains("not ready")));
+}
+
+#[tokio::test]
 async fn items_56_57_58_case_lists_and_unknown_topics() {
     let home = tempfile::tempdir().unwrap();
     let (bench, _) = started(home.path(), json!({}));

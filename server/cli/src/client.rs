@@ -80,7 +80,8 @@ impl Client {
 
     /// Waits a moment before looking again for something that another process does.
     pub fn pause(&self) {
-        self.runtime.block_on(tokio::time::sleep(Duration::from_millis(50)));
+        // Made inside, because a timer needs its runtime.
+        self.runtime.block_on(async { tokio::time::sleep(Duration::from_millis(50)).await });
     }
 
     /// Sends a request to the local socket and gives the JSON answer.

@@ -13,7 +13,9 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
-use vt_agent::{AgentContext, AgentSettings, Events, MethodTable};
+use vt_agent::{AgentSettings, Events};
+// Edges may not name the crate of agents; their tests build agents from these.
+pub use vt_agent::{AgentContext, MethodTable};
 use vt_backends::memory::{MemoryAlerts, MemoryAudit, MemoryConfigs, MemoryInstallations, MemoryPolicy, MemoryRevocations, MemoryUsers};
 use vt_backends::{
     AgentKindInfo, AgentLauncher, AuditFilter, AuditRecord, AuditRepository, ConfigRepository, InstalledAgent, LaunchError, LaunchObserver,

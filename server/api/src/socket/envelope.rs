@@ -81,7 +81,7 @@ pub async fn serve(mut cx: Cx) -> Answer {
     let services = cx.services().clone();
     let (caller, session) = (cx.caller, cx.session);
     Ok(upgrade.on_upgrade(move |socket| async move {
-        let line = Line::new(socket, services.auth.session_expires_at(&session));
+        let line = Line::new(socket, line::lifetime(&services, &session));
         let log = services.logs.follow();
         let client = Client { services, caller, session, live, logs: HashMap::new(), last_log: 0 };
         client.run(line, stream, log).await;
@@ -218,7 +218,7 @@ impl Client {
             }
             Command::Token { access_token } => {
                 let expires_at = self.renew(&access_token)?;
-                line.renew(expires_at);
+                line.renew(line::lifetime(&self.services, &self.session));
                 json!({"op": "ok", "id": null, "expires_at": timestamp::format(expires_at)})
             }
             Command::Logs { platform, identity, lines } => {

@@ -22,9 +22,10 @@ pub async fn serve(mut cx: Cx, topic: &str) -> Answer {
     session.subscribe(topic, false)?;
     let registered = cx.state.open_topics.register(&cx.caller.user, topic);
     let auth = Arc::clone(&cx.services().auth);
+    let lifetime = line::lifetime(cx.services(), &cx.session);
     let user = cx.session;
     Ok(upgrade.on_upgrade(move |socket| async move {
-        let line = Line::new(socket, auth.session_expires_at(&user));
+        let line = Line::new(socket, lifetime);
         run(line, stream, registered, &auth, &user).await;
         drop(session);
     }))

@@ -6,10 +6,10 @@ use axum::extract::FromRequestParts;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade};
 use axum::http::{StatusCode, header};
-use chrono::Utc;
+use chrono::TimeDelta;
 use futures_util::SinkExt;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
-use vt_types::timestamp::Timestamp;
+use vt_services::{Services, Session};
 
 use crate::error::ApiError;
 use crate::vui::Cx;
@@ -70,15 +70,16 @@ pub enum Due {
 }
 
 impl Line {
-    pub fn new(socket: WebSocket, expires_at: Timestamp) -> Self {
+    /// A line that expires after `lifetime`.
+    pub fn new(socket: WebSocket, lifetime: TimeDelta) -> Self {
         let mut ping = tokio::time::interval_at(Instant::now() + PING_EVERY, PING_EVERY);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { socket, ping, unanswered: 0, expires: deadline(expires_at) }
+        Self { socket, ping, unanswered: 0, expires: deadline(lifetime) }
     }
 
     /// The session was renewed.
-    pub fn renew(&mut self, expires_at: Timestamp) {
-        self.expires = deadline(expires_at);
+    pub fn renew(&mut self, lifetime: TimeDelta) {
+        self.expires = deadline(lifetime);
     }
 
     /// The next message of the client or the next thing due. `None` when the client is gone. Cancel safe.
@@ -131,8 +132,13 @@ impl Line {
     }
 }
 
-fn deadline(at: Timestamp) -> Instant {
+/// Time left for a session.
+pub fn lifetime(services: &Services, session: &Session) -> TimeDelta {
+    services.auth.session_expires_at(session) - services.clock.now()
+}
+
+fn deadline(lifetime: TimeDelta) -> Instant {
     // A year is long enough for any token and short enough for the timer.
-    let left = (at - Utc::now()).to_std().unwrap_or_default().min(Duration::from_secs(365 * 24 * 3600));
+    let left = lifetime.to_std().unwrap_or_default().min(Duration::from_secs(365 * 24 * 3600));
     Instant::now() + left
 }

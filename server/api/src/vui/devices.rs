@@ -175,7 +175,7 @@ fn refuse_plural(cx: &Cx, topic: &str, selection: &Selection) -> Result<(), ApiE
     Err(not_allowed(body))
 }
 
-fn writable<'a>(selection: &'a Selection) -> Result<Vec<&'a SelectedPoint>, ApiError> {
+fn writable(selection: &Selection) -> Result<Vec<&SelectedPoint>, ApiError> {
     let writable: Vec<_> = selection.points.iter().filter(|point| point.info().writable).collect();
     if writable.is_empty() {
         let unwritable: Vec<_> = selection.points.iter().take(READ_MAX).map(SelectedPoint::topic).collect();

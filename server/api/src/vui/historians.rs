@@ -14,7 +14,7 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{TimeDelta, Utc};
+use chrono::TimeDelta;
 use regex::{Regex, RegexBuilder};
 use serde_json::{Map, Value, json};
 use vt_services::{ChartSeries, HistoryQuery};
@@ -137,7 +137,7 @@ async fn charts(cx: &Cx, historian: &Identity, topics: &[&str], points: u64) -> 
     if topics.len() > CHART_TOPICS_MAX {
         return Err(ApiError::invalid(format!("A chart has at most {CHART_TOPICS_MAX} topics; this would have {}.", topics.len())));
     }
-    let end = cx.query.text("end").map(|text| time("end", text)).transpose()?.unwrap_or_else(Utc::now);
+    let end = cx.query.text("end").map(|text| time("end", text)).transpose()?.unwrap_or_else(|| cx.services().clock.now());
     let start = cx.query.text("start").map(|text| time("start", text)).transpose()?.unwrap_or(end - TimeDelta::days(1));
     if start >= end {
         return Err(ApiError::invalid("'start' must be before 'end'."));

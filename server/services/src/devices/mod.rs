@@ -177,11 +177,10 @@ impl Devices {
                 };
                 values.insert(PointRef { path: path.clone(), point: name.to_owned() }, value);
             }
-            match answer {
-                Err(error @ (RpcError::UnknownPeer(_) | RpcError::PeerGone(_) | RpcError::Timeout { .. } | RpcError::Refused(_))) => {
-                    silent.push(error)
-                }
-                _ => {}
+            if let Err(error) = answer
+                && matches!(error, RpcError::UnknownPeer(_) | RpcError::PeerGone(_) | RpcError::Timeout { .. } | RpcError::Refused(_))
+            {
+                silent.push(error);
             }
         }
         match silent.pop() {

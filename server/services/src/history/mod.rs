@@ -66,11 +66,14 @@ pub struct Series {
     pub metadata: Map<String, Value>,
 }
 
+/// Topics and when they were told.
+type TopicList = (Timestamp, Arc<Vec<String>>);
+
 /// The service.
 pub struct History {
     peer: PeerHandle,
     clock: Arc<dyn Clock>,
-    topics: Mutex<HashMap<Identity, (Timestamp, Arc<Vec<String>>)>>,
+    topics: Mutex<HashMap<Identity, TopicList>>,
 }
 
 impl History {

@@ -57,12 +57,16 @@ struct Inner {
 #[derive(Default)]
 struct Wanted {
     sessions: HashMap<u64, Arc<SessionQueue>>,
-    by_prefix: HashMap<TopicPrefixText, Vec<(Arc<SessionQueue>, Arc<str>)>>,
+    by_prefix: HashMap<Box<str>, Vec<Subscriber>>,
     /// How many prefixes there are of each length: a topic is looked up once per length, however many viewers there are.
     lengths: BTreeMap<usize, usize>,
 }
 
-type TopicPrefixText = Box<str>;
+/// A viewer and the name of its subscription.
+type Subscriber = (Arc<SessionQueue>, Arc<str>);
+
+/// Drives the service.
+pub(crate) type LiveTask = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What else viewers are told of, and when they end.
 pub(crate) struct LiveFeeds {
@@ -82,7 +86,7 @@ impl Live {
         clock: Arc<dyn Clock>,
         feeds: LiveFeeds,
         stop: CancellationToken,
-    ) -> Result<(Self, Pin<Box<dyn Future<Output = ()> + Send>>), SubscribeError> {
+    ) -> Result<(Self, LiveTask), SubscribeError> {
         peer.subscribe(&permanent_prefix())?;
         let inner = Arc::new(Inner {
             peer,

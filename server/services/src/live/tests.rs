@@ -183,6 +183,15 @@ async fn viewers_end_with_their_session_and_with_the_platform() {
 }
 
 #[tokio::test]
+async fn viewers_are_told_of_agents_without_asking() {
+    let bench = bench();
+    let (_session, mut stream) = bench.live.open(&caller(), 10);
+    let event = AgentEvent { identity: Identity::known("listener"), state: "running", at: vt_types::Timestamp::default() };
+    bench.agents.send(event.clone()).unwrap();
+    assert!(matches!(next(&mut stream).await, Some(LiveFrame::Agent(told)) if told == event));
+}
+
+#[tokio::test]
 async fn subscriptions_are_bounded_and_checked() {
     let bench = bench();
     let (session, _stream) = bench.live.open(&caller(), 10);

@@ -75,15 +75,18 @@ async fn hostile_names_are_kept_or_refused_but_never_act() {
     let client = server.administrator().await;
     let platform = crate::demonstration::platform(&client).await;
     let agents = format!("/vui/platforms/{platform}/agents");
-    let long = "n".repeat(64 * 1024);
+    // As long as an address can be; 64 KB go into the bodies of the other tests.
+    let long = "n".repeat(60 * 1024);
     for name in HOSTILE.iter().copied().chain(["../../../escaped", "a/../../../escaped", "/etc/passwd", "", long.as_str()]) {
         let shown: String = name.chars().take(40).collect();
         let created = client.post(&format!("{agents}/some.agent/configs?config-name={}", encode(name)), &json!({"named": 1})).await;
         assert!([201, 400, 414, 431].contains(&created.status), "{shown:?}: {created:?}");
         if created.status == 201 {
             let names = client.get(&format!("{agents}/some.agent/configs")).await.expect(200).json();
-            assert!(names["links"].as_object().unwrap().contains_key(name), "{shown:?} was taken and is not listed: {names}");
-            let route = names["links"][name].as_str().unwrap();
+            // As in VOLTTRON, separators at the ends of a name do not count.
+            let kept = name.trim_matches(['/', '\\']);
+            assert!(names["links"].as_object().unwrap().contains_key(kept), "{shown:?} was taken and is not listed: {names}");
+            let route = names["links"][kept].as_str().unwrap();
             client.get(route).await.expect(200);
             client.delete(route).await.expect(204);
         }
@@ -132,6 +135,7 @@ async fn hostile_tags_and_topics_come_back_as_they_were() {
         assert!([200, 400].contains(&answer.status), "{name:?}: {answer:?}");
     }
     client.put(&tag, &json!({"tag": "x".repeat(65)})).await.expect(400);
+    client.put(&tag, &json!({"tag": "x".repeat(64 * 1024)})).await.expect(400);
 }
 
 #[tokio::test]

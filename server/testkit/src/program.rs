@@ -13,12 +13,6 @@ pub fn program(name: &str) -> PathBuf {
     path
 }
 
-/// Whether a binary of this name was built.
-#[must_use]
-pub fn exists(name: &str) -> bool {
-    folder().join(name).is_file()
-}
-
 fn folder() -> PathBuf {
     std::env::var_os("VT_TEST_PROGRAMS").map_or_else(built_beside_this_test, PathBuf::from)
 }

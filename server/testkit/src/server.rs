@@ -77,8 +77,10 @@ impl TestServerBuilder {
     /// Starts a server that is expected to refuse, and gives how it ended.
     pub async fn refused(self) -> Finished {
         let home = self.home.unwrap_or_else(new_home);
-        let mut arguments = vec!["--bind-web-address".to_owned(), "https://127.0.0.1:0".to_owned()];
-        arguments.extend(self.arguments);
+        let mut arguments = self.arguments;
+        if !arguments.iter().any(|argument| argument == "--bind-web-address") {
+            arguments.extend(["--bind-web-address".to_owned(), "https://127.0.0.1:0".to_owned()]);
+        }
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         run("volttron", home.path(), &arguments, START_DEADLINE).await
     }

@@ -1,0 +1,242 @@
+// The journeys that must not break: first run, live values, a write found in the history, the keyboard, hostile names, and every page as it looks.
+
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { PASSWORD, USER, eventually, openApi, writablePoint } from "./lib/api.mjs";
+import { assertAccessible, assertQuiet, inspect, openPage, startBrowser } from "./lib/browser.mjs";
+import { startServer } from "./lib/server.mjs";
+
+let server;
+let browser;
+let api;
+const SECONDS = 1_000;
+
+before(async () => {
+  server = await startServer();
+  browser = await startBrowser();
+});
+
+after(async () => {
+  await api?.stop();
+  await browser?.stop();
+  const end = await server?.stop();
+  if (end) assert.equal(end.code, 0, `the server ended with ${end.code ?? end.signal}`);
+});
+
+const at = (path) => server.url + path;
+const pathOf = (page) => new URL(page.url()).pathname;
+
+async function logIn(page) {
+  await page.goto(at("/login"));
+  await page.getByLabel("User name").fill(USER);
+  await page.getByLabel("Password").fill(PASSWORD);
+  await page.getByRole("button", { name: "Log in" }).click();
+  await page.waitForURL((url) => url.pathname !== "/login");
+}
+
+test("a newcomer enters the code, becomes administrator and sees the overview", async () => {
+  const page = await openPage(browser.context);
+  await page.goto(at("/"));
+  assert.equal(pathOf(page), "/setup");
+  await inspect(page, "setup");
+
+  await page.getByLabel("One-time code").fill("AAAA-AAAA-AAAA");
+  await page.getByLabel("User name").fill(USER);
+  await page.getByLabel("Password", { exact: true }).fill(PASSWORD);
+  await page.getByLabel("Password once more").fill(PASSWORD);
+  await page.getByRole("button", { name: /Create account/ }).click();
+  await page.getByRole("alert").waitFor();
+  await assertAccessible(page, "setup refused");
+  page.expected(/status 4\d\d: POST .*\/setup|console error: Failed to load resource/);
+
+  await page.getByLabel("One-time code").fill(await server.code());
+  await page.getByLabel("Password", { exact: true }).fill(PASSWORD);
+  await page.getByLabel("Password once more").fill(PASSWORD);
+  await page.getByRole("button", { name: /Create account/ }).click();
+  await page.getByRole("navigation", { name: "Main" }).waitFor();
+  assert.equal(pathOf(page), "/");
+  api = await openApi(server.url);
+
+  await page.locator(".menu summary").click();
+  await page.getByRole("button", { name: "Log out" }).click();
+  await page.waitForURL(at("/login") + "**");
+  await inspect(page, "login");
+  await logIn(page);
+  assert.equal(pathOf(page), "/");
+  assertQuiet(page);
+  await page.close();
+});
+
+test("a wrong password is refused with a sentence", async () => {
+  const other = await startBrowser();
+  try {
+    const page = await openPage(other.context);
+    await page.goto(at("/devices"));
+    assert.equal(pathOf(page), "/login", "a stranger saw a page");
+    await page.getByLabel("User name").fill(USER);
+    await page.getByLabel("Password").fill("wrong");
+    await page.getByRole("button", { name: "Log in" }).click();
+    await page.getByRole("alert").waitFor();
+    await assertAccessible(page, "login refused");
+    page.expected(/status 4\d\d: POST .*\/login|console error: Failed to load resource/);
+    await page.getByLabel("Password").fill(PASSWORD);
+    await page.getByRole("button", { name: "Log in" }).click();
+    await page.waitForURL(at("/devices"));
+    assertQuiet(page);
+  } finally {
+    await other.stop();
+  }
+});
+
+test("a value of the building changes before one's eyes", async () => {
+  const page = await openPage(browser.context);
+  await page.goto(at("/devices"));
+  const values = () => page.locator("[data-point] [data-value]").allTextContents();
+  await eventually("values are shown", async () => (await values()).length > 0);
+  const first = (await values()).join("|");
+  await eventually("a value changes without reloading", async () => (await values()).join("|") !== first);
+  assertQuiet(page);
+  await page.close();
+});
+
+test("a written point shows its value and is found in the history", async () => {
+  const page = await openPage(browser.context);
+  const { topic, value } = await writablePoint(api);
+  const wanted = value + 1;
+  await page.goto(at(`/devices/${topic}`));
+  await page.getByLabel(/^New value/).fill(String(wanted));
+  await page.getByRole("button", { name: "Write" }).click();
+  await eventually("the written value is shown", async () => Number(await page.locator(".reading [data-value]").textContent()) === wanted);
+  await page.getByText(new RegExp(`by ${USER}`)).first().waitFor();
+
+  await eventually("the written value is in the history", async () => {
+    const answer = await api.context.get(`${api.base}/historians/platform.historian/topics/${topic}?order=LAST_TO_FIRST&count=50`);
+    return answer.status() === 200 && (await answer.json())[topic]?.value?.some(([, stored]) => stored === wanted);
+  });
+  await page.reload();
+  await page.getByText("Readings as a table").click();
+  await eventually("the written value is in the table", async () => (await page.locator("[data-chart-rows] td.num").allTextContents()).some((text) => Number(text) === wanted));
+  await page.locator("[data-chart] canvas").waitFor();
+
+  await page.getByLabel(/^New value/).fill("warm");
+  await page.getByRole("button", { name: "Write" }).click();
+  await page.getByRole("alert").first().waitFor();
+  page.expected(/status 4\d\d: POST|console error: Failed to load resource/);
+
+  await page.goto(at(`/devices/${topic}`));
+  await page.getByRole("button", { name: "Revert" }).click();
+  await eventually("the point is back", async () => Number(await page.locator(".reading [data-value]").textContent()) !== wanted);
+  assertQuiet(page);
+  await page.close();
+});
+
+test("an agent is stopped and started on its page", async () => {
+  const page = await openPage(browser.context);
+  const running = async () => (await api.json(`${api.base}/agents/listener/running`)).running;
+  await page.goto(at("/agents/listener"));
+  for (const [name, state] of [["Stop", false], ["Start", true]]) {
+    await page.getByRole("button", { name, exact: true }).first().click();
+    const yes = page.locator("[data-confirm-dialog] [data-yes]");
+    const asked = await yes.waitFor({ timeout: 1 * SECONDS }).then(() => true, () => false);
+    if (asked) await yes.click();
+    await eventually(`${name} worked`, async () => (await running()) === state);
+    await page.getByRole("button", { name: state ? "Stop" : "Start", exact: true }).first().waitFor();
+  }
+  assertQuiet(page);
+  await page.close();
+});
+
+test("hostile names are shown as text and never act", async () => {
+  const page = await openPage(browser.context);
+  const hostile = ["<img src=x onerror=alert(1)>", "\u202Eevil", "'\"><script>alert(2)</script>", "{{7*7}}", "n".repeat(300)];
+  for (const name of hostile) {
+    const answer = await api.context.post(`${api.base}/agents/platform.driver/configs?config-name=${encodeURIComponent(name)}`, { data: { name } });
+    assert.ok([201, 400].includes(answer.status()), `${name}: ${answer.status()} ${await answer.text()}`);
+  }
+  const csv = 'Point Name,Volttron Point Name,Units,Starting Value,Type,Writable\n"<b>x</b>","<img src=x onerror=alert(3)>","<i>F</i>",1,float,TRUE\n';
+  await api.context.put(`${api.base}/agents/platform.driver/configs/registry_configs/hostile.csv`, { data: csv, headers: { "content-type": "text/csv" } });
+  const device = { driver_type: "fake", driver_config: {}, registry_config: "config://registry_configs/hostile.csv", interval: 1 };
+  await api.context.put(`${api.base}/agents/platform.driver/configs/devices/${encodeURIComponent("<u>campus</u>")}/b/d`, { data: device });
+  await api.context.put(`${api.base}/agents/listener/tag`, { data: { tag: "<img src=x onerror=alert(4)>" } });
+
+  for (const path of ["/", "/agents", "/agents/listener", "/agents/platform.driver", "/devices", `/search?q=${encodeURIComponent("<img")}`]) {
+    await page.goto(at(path));
+    assert.equal(await page.locator("img[onerror], main u, main i, main b > script").count(), 0, path);
+    await assertAccessible(page, `hostile ${path}`);
+  }
+  await page.goto(at("/agents/platform.driver"));
+  await page.getByText("<img src=x onerror=alert(1)>").first().waitFor({ state: "attached" });
+  assertQuiet(page);
+  await page.close();
+});
+
+test("the pages are usable by keyboard alone", async () => {
+  const page = await openPage(browser.context);
+  await page.goto(at("/"));
+  await page.keyboard.press("Tab");
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), "Skip to content");
+  await page.keyboard.press("Enter");
+  assert.equal(await page.evaluate(() => document.activeElement.id), "main");
+
+  for (const [name, path] of [["Agents", "/agents"], ["Devices", "/devices"]]) {
+    await page.goto(at("/"));
+    for (let presses = 0; presses < 30; presses++) {
+      await page.keyboard.press("Tab");
+      if ((await page.evaluate(() => document.activeElement.textContent.trim())) === name) break;
+    }
+    const outline = await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
+    assert.notEqual(outline, "none", `the focus on ${name} is not visible`);
+    await page.keyboard.press("Enter");
+    await page.waitForURL(at(path));
+  }
+  await page.keyboard.press("Control+k");
+  assert.equal(await page.evaluate(() => document.activeElement.name), "q");
+  await page.keyboard.type("driver");
+  await page.keyboard.press("Enter");
+  await page.waitForURL(/\/search\?q=driver/);
+  assertQuiet(page);
+  await page.close();
+});
+
+test("the pages work without scripts", async () => {
+  const page = await openPage(browser.context);
+  const plain = await browser.context.request.get(at("/devices"));
+  assert.equal(plain.status(), 200);
+  const { topic } = await writablePoint(api);
+  assert.ok((await plain.text()).includes(topic.split("/").at(-1)), "points are not in the page itself");
+  const headers = plain.headers();
+  assert.match(headers["content-security-policy"], /default-src 'none'|default-src 'self'/);
+  assert.doesNotMatch(headers["content-security-policy"], /unsafe-inline|unsafe-eval/);
+  assert.equal(headers["x-content-type-options"], "nosniff");
+  await page.close();
+});
+
+test("every page is accessible, fits its window and makes no noise", async () => {
+  const page = await openPage(browser.context);
+  const { topic } = await writablePoint(api);
+  const device = topic.split("/").slice(0, -1).join("/");
+  for (const [name, path] of [
+    ["overview", "/"],
+    ["agents", "/agents"],
+    ["agent", "/agents/platform.driver"],
+    ["config-new", "/agents/platform.driver/configs"],
+    ["config", `/agents/platform.driver/configs/devices/${device}`],
+    ["devices", "/devices"],
+    ["device", `/devices/${device}`],
+    ["point", `/devices/${topic}`],
+    ["search", "/search?q=a"],
+    ["components", "/components"],
+  ]) {
+    const answer = await page.goto(at(path));
+    assert.equal(answer.status(), 200, path);
+    await page.locator("[data-link-state=live], [data-link-state][data-state=live]").first().waitFor({ timeout: 5 * SECONDS, state: "attached" }).catch(() => {});
+    await inspect(page, name);
+    assertQuiet(page);
+  }
+  const missing = await page.goto(at("/no/such/page"));
+  assert.equal(missing.status(), 404);
+  await inspect(page, "not-found");
+  page.expected(/status 404|console error: Failed to load resource/);
+  assertQuiet(page);
+  await page.close();
+});

@@ -18,6 +18,8 @@ mod operations;
 mod query;
 mod socket;
 pub mod state;
+#[cfg(test)]
+mod tests;
 mod vui;
 
 use std::sync::Arc;

@@ -19,7 +19,7 @@ pub use vt_agent::{AgentContext, MethodTable};
 use vt_backends::memory::{MemoryAlerts, MemoryAudit, MemoryConfigs, MemoryInstallations, MemoryPolicy, MemoryRevocations, MemoryUsers};
 use vt_backends::{
     AgentKindInfo, AgentLauncher, AuditFilter, AuditRecord, AuditRepository, ConfigRepository, InstalledAgent, LaunchError, LaunchObserver,
-    RunState, UserRepository,
+    ProtectedTopic, RunState, UserRepository,
 };
 use vt_bus::{Bus, PeerHandle, PeerKind};
 use vt_types::{AgentUuid, Clock, Identity, ManualClock, Params, RpcError, RpcRequest};
@@ -133,6 +133,12 @@ impl Bench {
         };
         let (services, tasks) = Services::start(deps, CancellationToken::new()).await?;
         Ok(Running { services, bus: bus.clone(), launcher, platform_stop, _tasks: tasks })
+    }
+
+    /// From the next start on, a topic needs these capabilities of those who publish on it.
+    pub fn protect(&self, topic: &str, capabilities: &[&str]) {
+        let capabilities = capabilities.iter().map(|capability| (*capability).to_owned()).collect();
+        self.policy.set(vec![ProtectedTopic { topic: topic.to_owned(), capabilities }]).unwrap();
     }
 
     /// The audit log, oldest first.

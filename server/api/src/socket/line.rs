@@ -29,6 +29,8 @@ const PING_EVERY: Duration = Duration::from_secs(30);
 const UNANSWERED_MAX: u32 = 2;
 /// A client that takes in nothing for so long is cut off.
 const SEND_LIMIT: Duration = Duration::from_secs(20);
+/// How long a client may take to answer a close.
+const FAREWELL_LIMIT: Duration = Duration::from_secs(2);
 /// Largest frame of a client, bytes.
 const FRAME_BYTES_MAX: usize = 1 << 20;
 
@@ -124,11 +126,17 @@ impl Line {
         }
     }
 
-    /// Closes with a code and a reason.
+    /// Closes with a code and a reason, and waits a moment for the client's own farewell: a connection dropped with unread data is reset, and
+    /// then the client may never see the code.
     pub async fn close(mut self, code: u16, reason: &'static str) {
         let frame = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
-        // A client that is gone needs no farewell.
-        drop(self.send([frame]).await);
+        if self.send([frame]).await.is_err() {
+            return;
+        }
+        let farewell = async { while let Some(Ok(_)) = self.socket.recv().await {} };
+        if tokio::time::timeout(FAREWELL_LIMIT, farewell).await.is_err() {
+            tracing::debug!(code, "a client did not answer the close");
+        }
     }
 }
 

@@ -115,7 +115,13 @@ impl Client {
                 }
                 incoming = line.next() => match incoming {
                     None | Some(Ok(Message::Close(_))) => return,
-                    Some(Ok(Message::Text(text))) => self.answer(&mut line, &text).await,
+                    Some(Ok(Message::Text(text))) => {
+                        if self.logs.is_empty() {
+                            // Nobody took in lines until now; what is old comes from the book.
+                            log = log.resubscribe();
+                        }
+                        self.answer(&mut line, &text).await
+                    }
                     Some(Ok(Message::Binary(_))) => {
                         line.send([text(&error(&Value::Null, &ApiError::invalid("Frames must be text.")))]).await
                     }

@@ -66,7 +66,7 @@ const TABLE: &[Row] = &[
     Row { name: "rabbitmq", may_use: &["types", "backends"], no_crates: &["axum", "sqlx"], no_paths: &[] },
     Row { name: "storage-files", may_use: &["types", "backends"], no_crates: &["axum", "sqlx"], no_paths: &[] },
     Row { name: "storage-sql", may_use: &["types", "backends"], no_crates: &["axum"], no_paths: &[] },
-    Row { name: "api", may_use: &["types", "services"], no_crates: &["sqlx", "lapin"], no_paths: &["std::fs", "std::process"] },
+    Row { name: "api", may_use: &["types", "services"], no_crates: &["sqlx", "lapin"], no_paths: &["std::fs"] },
     Row { name: "web", may_use: &["types", "services"], no_crates: &["sqlx", "lapin"], no_paths: &["std::process"] },
     Row {
         name: "config",

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { PASSWORD, USER, eventually, openApi, writablePoint } from "./lib/api.mjs";
-import { assertAccessible, assertQuiet, inspect, openPage, startBrowser } from "./lib/browser.mjs";
+import { WIDE, assertAccessible, assertNoSidewaysScroll, assertQuiet, inspect, openPage, startBrowser } from "./lib/browser.mjs";
 import { startServer } from "./lib/server.mjs";
 
 let server;
@@ -135,12 +135,12 @@ test("an agent is stopped and started on its page", async () => {
   const running = async () => (await api.json(`${api.base}/agents/listener/running`)).running;
   await page.goto(at("/agents/listener"));
   for (const [name, state] of [["Stop", false], ["Start", true]]) {
-    await page.getByRole("button", { name, exact: true }).first().click();
+    await page.getByRole("button", { name: `${name} listener` }).first().click();
     const yes = page.locator("[data-confirm-dialog] [data-yes]");
     const asked = await yes.waitFor({ timeout: 1 * SECONDS }).then(() => true, () => false);
     if (asked) await yes.click();
     await eventually(`${name} worked`, async () => (await running()) === state);
-    await page.getByRole("button", { name: state ? "Stop" : "Start", exact: true }).first().waitFor();
+    await page.getByRole("button", { name: state ? "Stop listener" : "Start listener" }).first().waitFor();
   }
   assertQuiet(page);
   await page.close();
@@ -159,10 +159,14 @@ test("hostile names are shown as text and never act", async () => {
   await api.context.put(`${api.base}/agents/platform.driver/configs/devices/${encodeURIComponent("<u>campus</u>")}/b/d`, { data: device });
   await api.context.put(`${api.base}/agents/listener/tag`, { data: { tag: "<img src=x onerror=alert(4)>" } });
 
-  for (const path of ["/", "/agents", "/agents/listener", "/agents/platform.driver", "/devices", `/search?q=${encodeURIComponent("<img")}`]) {
+  const hostilePoint = `/devices/${["<u>campus</u>", "b", "d", "<img src=x onerror=alert(3)>"].map(encodeURIComponent).join("/")}`;
+  for (const path of ["/", "/agents", "/agents/listener", "/agents/platform.driver", "/devices", hostilePoint, `/search?q=${encodeURIComponent("<img")}`]) {
     await page.goto(at(path));
     assert.equal(await page.locator("img[onerror], main u, main i, main b > script").count(), 0, path);
     await assertAccessible(page, `hostile ${path}`);
+    await page.setViewportSize({ width: 360, height: 740 });
+    await assertNoSidewaysScroll(page, `hostile ${path}`);
+    await page.setViewportSize(WIDE);
   }
   await page.goto(at("/agents/platform.driver"));
   await page.getByText("<img src=x onerror=alert(1)>").first().waitFor({ state: "attached" });

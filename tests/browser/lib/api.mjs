@@ -38,7 +38,7 @@ export async function eventually(what, question, deadlineMs = 20_000) {
 export async function writablePoint(api) {
   return eventually("a writable number", async () => {
     const points = await api.json(`${api.base}/devices?read-all=true&config=true`);
-    const found = Object.entries(points).find(([, point]) => point.writable && typeof point.value === "number" && (point.config.Type ?? "float") === "float");
+    const found = Object.entries(points).find(([topic, point]) => /^[\w/ -]+$/.test(topic) && point.writable && typeof point.value === "number" && (point.config.Type ?? "float") === "float");
     return found && { topic: found[0], value: found[1].value };
   });
 }

@@ -89,9 +89,16 @@ export async function assertAccessible(page, name) {
   assert.deepEqual(found, [], `axe on ${name}`);
 }
 
+// A chart follows the window's width a moment later, so the page gets that moment.
 export async function assertNoSidewaysScroll(page, name) {
-  const { content, window } = await page.evaluate(() => ({ content: document.documentElement.scrollWidth, window: globalThis.innerWidth }));
-  assert.ok(content <= window, `${name} is ${content} px wide in a window of ${window} px`);
+  const fits = () => document.documentElement.scrollWidth <= globalThis.innerWidth;
+  await page.waitForFunction(fits, undefined, { timeout: 2_000 }).catch(async () => {
+    const wide = await page.evaluate(() =>
+      [...document.querySelectorAll("body *")].filter((element) => element.getBoundingClientRect().right > globalThis.innerWidth + 0.5).map((element) => element.outerHTML.slice(0, 120)),
+    );
+    const { content, window } = await page.evaluate(() => ({ content: document.documentElement.scrollWidth, window: globalThis.innerWidth }));
+    assert.fail(`${name} is ${content} px wide in a window of ${window} px:\n${wide.slice(0, 8).join("\n")}`);
+  });
 }
 
 // Screenshots of the page as it stands: wide, narrow, and wide in the dark; each checked for accessibility and width.

@@ -13,9 +13,9 @@ WORKDIR /src
 COPY . .
 RUN cargo build --release --locked --package vt-cli \
     && mkdir -p /out \
-    && for name in volttron vctl vcfg volttron-ctl volttron-cfg; do \
-         if [ -e "target/release/$name" ]; then cp "target/release/$name" /out/; fi; \
-       done
+    && cp target/release/volttron /out/ \
+    # One executable serves all programs, by the name under which it is called.
+    && for name in vctl vcfg volttron-ctl volttron-cfg; do ln -s volttron "/out/$name"; done
 
 FROM debian:bookworm-slim
 RUN apt-get update \
@@ -29,5 +29,6 @@ ENV VOLTTRON_HOME=/var/lib/volttron
 VOLUME /var/lib/volttron
 EXPOSE 8443
 # Everything written goes below the volume, so the root file system may be read-only.
+HEALTHCHECK --interval=30s --timeout=10s --start-period=20s CMD ["vctl", "--timeout", "5", "peerlist"]
 ENTRYPOINT ["volttron"]
 CMD ["--bind-web-address", "https://0.0.0.0:8443"]

@@ -78,6 +78,20 @@ async fn every_name_of_the_programs_answers() {
         let help = vt_testkit::program::run(name, home.path(), &["--help"], Duration::from_secs(10)).await.ok();
         assert!(help.stdout.to_lowercase().contains("usage"), "{name}: {help:?}");
     }
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["vctl", "vcfg", "volttron-ctl", "volttron-cfg"] {
+        let link = folder.path().join(name);
+        std::os::unix::fs::symlink(vt_testkit::program("volttron"), &link).unwrap();
+        let help = vt_testkit::program::run(&link.to_string_lossy(), home.path(), &["--help"], Duration::from_secs(10)).await.ok();
+        let plain = vt_testkit::program::run(
+            if name.ends_with("ctl") { "vctl" } else { "vcfg" },
+            home.path(),
+            &["--help"],
+            Duration::from_secs(10),
+        )
+        .await;
+        assert_eq!(help.stdout.lines().next(), plain.stdout.lines().next(), "{name}");
+    }
     let version = vt_testkit::program::run("volttron", home.path(), &["--version"], Duration::from_secs(10)).await.ok();
     assert!(version.stdout.starts_with("volttron "), "{version:?}");
 }

@@ -5,13 +5,18 @@ source "$(dirname "$0")/lib.sh"
 
 "$repository/tests/support/toolchain.sh"
 mkdir -p bench-results
+failed=0
 rows="$(mktemp)"
 trap 'rm -f "$rows"' EXIT
 
 # One JSON object a line is a row; everything else is for the person who watches.
 measure() {
     say "== $*"
-    "$@" </dev/null | tee /dev/stderr | grep '^{"row"' >>"$rows" || say "no rows from: $*"
+    local output
+    output="$(mktemp)"
+    "$@" </dev/null | tee "$output" >&2 || { say "FAILED: $*"; failed=1; }
+    grep '^{"row"' "$output" >>"$rows" || true
+    rm -f "$output"
 }
 
 cargo build --release --locked --package vt-cli
@@ -23,3 +28,4 @@ fi
 measure cargo bench --locked --package vt-tests --bench platform -- "$@"
 [ -s "$rows" ] || fail "nothing was measured"
 python3 tests/support/bench_table.py "$rows" bench-results
+exit "$failed"

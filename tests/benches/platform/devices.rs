@@ -23,7 +23,7 @@ const WINDOW: Duration = Duration::from_secs(30);
 const SAMPLE: [usize; 3] = [0, 37, 99];
 
 pub async fn measure() {
-    let mut server = TestServer::start().await;
+    let mut server = TestServer::demo().await;
     let client = server.administrator().await;
     let platform = platform(&client).await;
     let agents = format!("/vui/platforms/{platform}/agents");

@@ -20,7 +20,7 @@ const ROOM_REGISTRY: &str = include_str!("demo/room.csv");
 pub fn fake_device_entries() -> Vec<(String, String, &'static str)> {
     vec![
         ("fake.csv".to_owned(), FAKE_REGISTRY.to_owned(), "csv"),
-        device("fake-campus/fake-building/fake-device", "fake.csv", 5, json!({"timezone": "US/Pacific", "heart_beat_point": "Heartbeat"})),
+        device("fake-campus/fake-building/fake-device", "fake.csv", 5, &json!({"timezone": "US/Pacific", "heart_beat_point": "Heartbeat"})),
     ]
 }
 
@@ -30,16 +30,16 @@ fn demonstration_entries() -> Vec<(String, String, &'static str)> {
         entries.push((name.to_owned(), text.to_owned(), "csv"));
     }
     for unit in ["ahu-1", "ahu-2"] {
-        entries.push(device(&format!("demo/main-building/{unit}"), "ahu.csv", 2, json!({})));
+        entries.push(device(&format!("demo/main-building/{unit}"), "ahu.csv", 2, &json!({})));
     }
-    entries.push(device("demo/main-building/meter", "meter.csv", 1, json!({})));
+    entries.push(device("demo/main-building/meter", "meter.csv", 1, &json!({})));
     for room in ["101", "102", "201", "202"] {
-        entries.push(device(&format!("demo/main-building/floor-{}/room-{room}", &room[..1]), "room.csv", 5, json!({})));
+        entries.push(device(&format!("demo/main-building/floor-{}/room-{room}", &room[..1]), "room.csv", 5, &json!({})));
     }
     entries
 }
 
-fn device(path: &str, registry: &str, interval_s: u32, more: serde_json::Value) -> (String, String, &'static str) {
+fn device(path: &str, registry: &str, interval_s: u32, more: &serde_json::Value) -> (String, String, &'static str) {
     let mut config = json!({
         "driver_config": {},
         "registry_config": format!("config://{registry}"),

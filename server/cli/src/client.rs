@@ -70,7 +70,7 @@ impl Client {
 
     /// Calls `method` of `peer`.
     pub fn call_with(&self, peer: &str, method: &str, args: Vec<Value>, kwargs: Map<String, Value>) -> Result<Value, ClientError> {
-        let body = json!({"peer": peer, "method": method, "args": args, "kwargs": kwargs, "timeout_s": self.timeout.as_secs_f64()});
+        let body = json!({"peer": peer, "method": method, "args": Value::Array(args), "kwargs": Value::Object(kwargs), "timeout_s": self.timeout.as_secs_f64()});
         let mut answer = self.request(Method::POST, "/rpc", &body)?;
         match answer.get_mut("error").map(Value::take) {
             None | Some(Value::Null) => Ok(answer.get_mut("result").map(Value::take).unwrap_or_default()),

@@ -117,7 +117,7 @@ pub fn run(client: &Client, command: Command) -> Outcome {
 fn set(client: &Client, store: &Store) -> Outcome {
     let text = match &store.file {
         Some(path) => std::fs::File::open(path)
-            .and_then(|file| read_bounded(file))
+            .and_then(read_bounded)
             .map_err(|error| Failure::new(1, format!("{} cannot be read: {error}", path.display())))?,
         None => {
             read_bounded(std::io::stdin().lock()).map_err(|error| Failure::new(1, format!("standard input cannot be read: {error}")))?

@@ -1,5 +1,6 @@
 //! Speed of the bus: deliveries per second from one publisher to one and to ten subscribers, and the latency of a call. Prints one JSON
 //! line per row: `{"row", "value", "unit", "target", "limited_by"}`. Run: `cargo bench -p vt-bus`.
+#![expect(clippy::expect_used, clippy::print_stdout, reason = "a bench prints its rows, and ends when something is not as it should be")]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -176,12 +176,13 @@ pub async fn log_out(cx: Cx, Checked(Empty {}): Checked<Empty>) -> Result<Respon
     Ok(response)
 }
 
-/// `GET /session`: who is logged in and until when; passing `cx::layer` has renewed it if that was due.
+/// `GET /session`: who is logged in and until when, or `{"user": null}`; passing `cx::layer` has renewed it if that was due. Not an error
+/// without a session: pages ask in order to know.
 pub async fn session(cx: Cx) -> Response {
     match &cx.session {
         Some(session) => Json(json!({"user": session.user, "groups": session.groups, "expires_at": ui::stamp(session.access_expires_at)}))
             .into_response(),
-        None => (StatusCode::UNAUTHORIZED, Json(json!({"error": "Not Authorized"}))).into_response(),
+        None => Json(json!({"user": null})).into_response(),
     }
 }
 

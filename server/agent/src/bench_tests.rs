@@ -25,7 +25,7 @@ impl Agent for Echo {
         loop {
             let (topic, message) = match events.next().await {
                 Event::Stop => return Ok(()),
-                Event::Publication(publication) => ("out/x".to_owned(), publication.message.clone()),
+                Event::Publication(publication) => ("out/x".to_owned(), publication.message.shared()),
                 Event::Config(change) => (format!("config/{:?}/{}", change.action, change.name), Arc::new(Value::Null)),
             };
             let topic = Topic::parse(&topic).map_err(AgentError::new)?;

@@ -38,11 +38,20 @@ struct Param {
     default: Option<Value>,
 }
 
+/// Who calls, as the router says.
+pub(crate) struct Caller {
+    pub from: Identity,
+    pub user_id: Arc<str>,
+    pub user: Option<Arc<str>>,
+}
+
 /// One call of a method, its arguments bound to names.
 #[derive(Debug)]
 pub struct Call {
     /// Who calls.
     pub from: Identity,
+    /// The caller's authenticated user id, by which rights are decided; the identity itself for in-process peers.
+    pub user_id: Arc<str>,
     /// The web user for whom the caller acts, if any.
     pub user: Option<Arc<str>>,
     method: String,
@@ -138,7 +147,7 @@ impl MethodBuilder<'_> {
 
 impl Method {
     /// Binds arguments as Python does.
-    pub(crate) fn bind(&self, from: Identity, user: Option<Arc<str>>, params: Params) -> Result<Call, RpcError> {
+    pub(crate) fn bind(&self, by: Caller, params: Params) -> Result<Call, RpcError> {
         let name = &self.name;
         let mut bound = Map::new();
         let mut given = Vec::new();
@@ -182,7 +191,8 @@ impl Method {
             }
             (None, None) => {}
         }
-        Ok(Call { from, user, method: self.name.clone(), bound, given })
+        let Caller { from, user_id, user } = by;
+        Ok(Call { from, user_id, user, method: self.name.clone(), bound, given })
     }
 
     /// Answer of `<method>.inspect`.
@@ -252,7 +262,8 @@ mod tests {
     async fn call(method: &str, params: Params) -> Result<Value, RpcError> {
         let table = table();
         let method = table.find(method).unwrap();
-        let call = method.bind(Identity::known("x"), None, params)?;
+        let by = Caller { from: Identity::known("x"), user_id: Arc::from("x"), user: None };
+        let call = method.bind(by, params)?;
         (method.handler)(call).await
     }
 

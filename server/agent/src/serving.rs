@@ -15,7 +15,7 @@ use vt_types::{RpcError, StatusWord};
 use crate::MethodTable;
 use crate::context::Inner;
 use crate::health::Health;
-use crate::methods::Call;
+use crate::methods::{Call, Caller};
 
 /// Calls of one agent that run at the same time; further ones wait in the bounded queue of the bus.
 const CALLS_RUNNING_MAX: usize = 64;
@@ -39,10 +39,11 @@ async fn answer_calls(inner: Weak<Inner>, mut calls: mpsc::Receiver<IncomingCall
     while let Some(call) = calls.recv().await {
         let Ok(permit) = Arc::clone(&running).acquire_owned().await else { return };
         let Some(inner) = inner.upgrade() else { return };
-        let IncomingCall { from, user, request, reply } = call;
+        let IncomingCall { from, user_id, user, request, reply } = call;
+        let by = Caller { from, user_id, user };
         let method = inner.methods.read().find(&request.method).cloned();
         let answer = match method {
-            Some(method) => method.bind(from, user, request.params).map(|call| (method.handler)(call)),
+            Some(method) => method.bind(by, request.params).map(|call| (method.handler)(call)),
             None => match inspected(&inner, &request.method) {
                 Some(answer) => Ok(async { Ok(answer) }.boxed()),
                 None => Err(RpcError::MethodNotFound(request.method.clone())),

@@ -1,15 +1,17 @@
-//! Every trait through which the platform reaches outside: repositories (what must survive) and the launcher of agents. Each has an
+//! Every trait through which the platform reaches outside: repositories (what must survive), the launcher of agents, and who may connect. Each has an
 //! in-memory fake in `memory` and a suite in `contract` that the fake and every real implementation pass.
 //!
 //! Deliberately no I/O here, and no opinion on where things are kept: `storage-files`, `storage-sql` and `host` decide that.
 //!
 //! Invariant: when a method that changes something returns `Ok`, the change survives `kill -9`.
 
+pub mod authenticator;
 pub mod contract;
 pub mod launcher;
 pub mod memory;
 pub mod repositories;
 
+pub use authenticator::{Authenticator, ConnectAttempt, Proof, Verdict};
 pub use launcher::{AgentKindInfo, AgentLauncher, LaunchError, LaunchObserver, RunState};
 pub use repositories::RepositoryError;
 pub use repositories::alerts::{AlertRecord, AlertRepository};

@@ -1,6 +1,6 @@
 //! Why the bus refused something. Failures of calls are [`vt_types::RpcError`].
 
-use vt_types::Identity;
+use vt_types::{Envelope, Identity};
 
 use crate::Refusal;
 
@@ -41,4 +41,21 @@ pub enum SubscribeError {
     /// An interceptor refused.
     #[error(transparent)]
     Refused(#[from] Refusal),
+}
+
+/// Why a message could not be passed on to a peer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RelayError {
+    /// Nobody is connected under that identity.
+    #[error("no peer is connected under the identity {0}")]
+    UnknownPeer(Identity),
+    /// The recipient's queue is full; the message is lost.
+    #[error("{0} is busy: its queue is full")]
+    Full(Identity),
+    /// The recipient is in this process and does not read envelopes; here is the message back.
+    #[error("{} is in this process", _0.from)]
+    Local(Box<Envelope>),
+    /// The sender is no longer connected.
+    #[error("{0} is not connected to the bus")]
+    NotConnected(Identity),
 }

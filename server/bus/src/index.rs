@@ -1,11 +1,12 @@
-//! Topic prefixes to subscribers: a byte trie walked once per publication, so that matching costs the length of the topic and not the
-//! number of subscriptions.
+//! Subscriptions to subscribers: a byte trie per named bus, walked once per publication, so that matching costs the length of the topic
+//! and not the number of subscriptions.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use vt_types::TopicPrefix;
 
+use crate::Subscription;
 use crate::router::Slot;
 
 const ROOT: usize = 0;
@@ -19,30 +20,105 @@ struct Node {
 
 /// All subscriptions of the bus.
 pub struct Index {
-    nodes: Vec<Node>,
-    free: Vec<usize>,
-    by_peer: HashMap<u64, BTreeSet<TopicPrefix>>,
+    default: Trie,
+    named: HashMap<Arc<str>, Trie>,
+    by_peer: HashMap<u64, BTreeSet<Subscription>>,
 }
 
 impl Index {
     pub fn new() -> Self {
-        Self { nodes: vec![Node::default()], free: Vec::new(), by_peer: HashMap::new() }
+        Self { default: Trie::new(), named: HashMap::new(), by_peer: HashMap::new() }
     }
 
-    /// Number of prefixes that the peer is subscribed to.
+    /// Number of subscriptions of the peer.
     pub fn count(&self, slot_id: u64) -> usize {
         self.by_peer.get(&slot_id).map_or(0, BTreeSet::len)
     }
 
-    pub fn prefixes(&self, slot_id: u64) -> Vec<TopicPrefix> {
-        self.by_peer.get(&slot_id).map(|set| set.iter().cloned().collect()).unwrap_or_default()
+    pub fn subscriptions(&self, slot_id: u64) -> impl Iterator<Item = &Subscription> {
+        self.by_peer.get(&slot_id).into_iter().flatten()
+    }
+
+    /// Subscriptions of all peers; one that several peers have comes several times.
+    pub fn all(&self) -> impl Iterator<Item = &Subscription> {
+        self.by_peer.values().flatten()
     }
 
     /// Adds a subscription; a repeated one changes nothing.
-    pub fn insert(&mut self, slot: &Arc<Slot>, prefix: &TopicPrefix) {
-        if !self.by_peer.entry(slot.id).or_default().insert(prefix.clone()) {
+    pub fn insert(&mut self, slot: &Arc<Slot>, subscription: &Subscription) {
+        let of_peer = self.by_peer.entry(slot.id).or_default();
+        let is_linked = of_peer.contains(&subscription.twin());
+        if !of_peer.insert(subscription.clone()) || is_linked {
             return;
         }
+        match &subscription.bus {
+            None => self.default.link(slot, &subscription.prefix),
+            Some(bus) => self.named.entry(Arc::clone(bus)).or_insert_with(Trie::new).link(slot, &subscription.prefix),
+        }
+    }
+
+    /// Removes a subscription; says whether there was one.
+    pub fn remove(&mut self, slot_id: u64, subscription: &Subscription) -> bool {
+        let Some(set) = self.by_peer.get_mut(&slot_id) else { return false };
+        if !set.remove(subscription) {
+            return false;
+        }
+        let is_linked_still = set.contains(&subscription.twin());
+        if set.is_empty() {
+            self.by_peer.remove(&slot_id);
+        }
+        if !is_linked_still {
+            self.unlink(slot_id, subscription);
+        }
+        true
+    }
+
+    /// Removes everything of a peer.
+    pub fn remove_peer(&mut self, slot_id: u64) {
+        for subscription in self.by_peer.remove(&slot_id).unwrap_or_default() {
+            self.unlink(slot_id, &subscription);
+        }
+    }
+
+    /// Calls `deliver` once for each subscriber of any prefix of `topic` on `bus`.
+    pub fn for_each_match(&self, bus: Option<&str>, topic: &str, deliver: impl FnMut(&Arc<Slot>)) {
+        match bus {
+            None => self.default.for_each_match(topic, deliver),
+            Some(bus) => {
+                if let Some(trie) = self.named.get(bus) {
+                    trie.for_each_match(topic, deliver);
+                }
+            }
+        }
+    }
+
+    fn unlink(&mut self, slot_id: u64, subscription: &Subscription) {
+        let Some(bus) = &subscription.bus else { return self.default.unlink(slot_id, &subscription.prefix) };
+        if let Some(trie) = self.named.get_mut(bus) {
+            trie.unlink(slot_id, &subscription.prefix);
+            if trie.is_empty() {
+                self.named.remove(bus);
+            }
+        }
+    }
+}
+
+struct Trie {
+    nodes: Vec<Node>,
+    free: Vec<usize>,
+}
+
+impl Trie {
+    fn new() -> Self {
+        Self { nodes: vec![Node::default()], free: Vec::new() }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.nodes[ROOT].children.is_empty() && self.nodes[ROOT].subscribers.is_empty()
+    }
+
+    /// Makes the peer a subscriber of the prefix; linking one twice changes nothing.
+    fn link(&mut self, slot: &Arc<Slot>, prefix: &TopicPrefix) {
         let mut at = ROOT;
         for byte in prefix.as_str().bytes() {
             at = match self.nodes[at].children.binary_search_by_key(&byte, |(b, _)| *b) {
@@ -54,31 +130,13 @@ impl Index {
                 }
             };
         }
-        self.nodes[at].subscribers.push(Arc::clone(slot));
-    }
-
-    /// Removes a subscription; says whether there was one.
-    pub fn remove(&mut self, slot_id: u64, prefix: &TopicPrefix) -> bool {
-        let Some(set) = self.by_peer.get_mut(&slot_id) else { return false };
-        if !set.remove(prefix) {
-            return false;
-        }
-        if set.is_empty() {
-            self.by_peer.remove(&slot_id);
-        }
-        self.unlink(slot_id, prefix);
-        true
-    }
-
-    /// Removes everything of a peer.
-    pub fn remove_peer(&mut self, slot_id: u64) {
-        for prefix in self.by_peer.remove(&slot_id).unwrap_or_default() {
-            self.unlink(slot_id, &prefix);
+        let subscribers = &mut self.nodes[at].subscribers;
+        if !subscribers.iter().any(|there| there.id == slot.id) {
+            subscribers.push(Arc::clone(slot));
         }
     }
 
-    /// Calls `deliver` once for each subscriber of any prefix of `topic`.
-    pub fn for_each_match(&self, topic: &str, mut deliver: impl FnMut(&Arc<Slot>)) {
+    fn for_each_match(&self, topic: &str, mut deliver: impl FnMut(&Arc<Slot>)) {
         let mut at = ROOT;
         let mut first: Option<&[Arc<Slot>]> = None;
         let mut several: Vec<&Arc<Slot>> = Vec::new();
@@ -146,13 +204,13 @@ mod tests {
     use super::*;
     use crate::router::Slot;
 
-    fn prefix(text: &str) -> TopicPrefix {
-        TopicPrefix::parse(text).unwrap()
+    fn prefix(text: &str) -> Subscription {
+        Subscription::local(TopicPrefix::parse(text).unwrap())
     }
 
     fn matches(index: &Index, topic: &str) -> Vec<u64> {
         let mut found = Vec::new();
-        index.for_each_match(topic, |slot| found.push(slot.id));
+        index.for_each_match(None, topic, |slot| found.push(slot.id));
         found.sort_unstable();
         found
     }
@@ -181,13 +239,40 @@ mod tests {
         let (one, two) = (Slot::for_tests(1), Slot::for_tests(2));
         index.insert(&one, &prefix("devices/a"));
         index.insert(&two, &prefix("devices/b"));
-        let nodes = index.nodes.len();
+        let nodes = index.default.nodes.len();
         assert!(index.remove(1, &prefix("devices/a")));
         assert!(!index.remove(1, &prefix("devices/a")));
         assert_eq!(matches(&index, "devices/b/x"), [2]);
         index.remove_peer(2);
-        assert_eq!(index.free.len(), nodes - 1, "all but the root");
+        assert_eq!(index.default.free.len(), nodes - 1, "all but the root");
         index.insert(&one, &prefix("devices/c"));
-        assert_eq!(index.nodes.len(), nodes, "freed nodes are used again");
+        assert_eq!(index.default.nodes.len(), nodes, "freed nodes are used again");
+    }
+
+    #[test]
+    fn a_prefix_wanted_here_and_from_everywhere_is_delivered_once_until_both_are_gone() {
+        let mut index = Index::new();
+        let slot = Slot::for_tests(1);
+        let (local, everywhere) = (prefix("a"), prefix("a").from_all_platforms());
+        index.insert(&slot, &local);
+        index.insert(&slot, &everywhere);
+        assert_eq!(matches(&index, "ab"), [1]);
+        assert!(index.remove(1, &local));
+        assert_eq!(matches(&index, "ab"), [1]);
+        assert!(index.remove(1, &everywhere));
+        assert_eq!(matches(&index, "ab"), [0; 0]);
+    }
+
+    #[test]
+    fn named_buses_are_apart() {
+        let mut index = Index::new();
+        index.insert(&Slot::for_tests(1), &prefix(""));
+        index.insert(&Slot::for_tests(2), &prefix("").on_bus("other"));
+        assert_eq!(matches(&index, "x"), [1]);
+        let mut found = Vec::new();
+        index.for_each_match(Some("other"), "x", |slot| found.push(slot.id));
+        assert_eq!(found, [2]);
+        index.remove_peer(2);
+        assert!(index.named.is_empty());
     }
 }

@@ -11,6 +11,10 @@ pub struct PeerRef<'a> {
     pub identity: &'a Identity,
     /// What sort of peer it is.
     pub kind: PeerKind,
+    /// The authenticated user id, by which rights are decided; the identity itself for in-process peers.
+    pub user_id: &'a str,
+    /// Whether it is in another process, so that its name alone proves nothing.
+    pub is_remote: bool,
     /// The web user for whom the peer acts, if any.
     pub user: Option<&'a str>,
 }
@@ -44,6 +48,11 @@ pub trait Interceptor: Send + Sync {
     /// A [`Refusal`] reaches the subscriber.
     fn on_subscribe(&self, _peer: PeerRef<'_>, _prefix: &TopicPrefix) -> Result<(), Refusal> {
         Ok(())
+    }
+
+    /// Whether calls of `callee` have to be looked at. Calls between remote peers are passed on unread otherwise.
+    fn guards(&self, _callee: &Identity) -> bool {
+        true
     }
 
     /// A peer wants to call a method of `callee`.

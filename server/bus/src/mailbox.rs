@@ -4,9 +4,9 @@ use std::sync::{Arc, Weak};
 
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
-use vt_types::{Identity, Publication, RpcError, RpcRequest};
+use vt_types::{Envelope, Identity, Publication, RpcError, RpcRequest};
 
-use crate::router::Inner;
+use crate::router::{Inner, Slot};
 
 /// The receiving half of a peer. Dropping it disconnects the peer: subscriptions go, waiting callers get `PeerGone`.
 #[derive(Debug)]
@@ -35,6 +35,52 @@ impl Mailbox {
     }
 }
 
+/// Something for a remote peer.
+#[derive(Debug)]
+pub enum Delivery {
+    /// A message that matches a subscription.
+    Publication(Arc<Publication>),
+    /// A call by an in-process peer.
+    Call(IncomingCall),
+    /// What another remote peer sends.
+    Envelope(Envelope),
+}
+
+/// The receiving half of a remote peer: everything in one bounded queue, so that the order in which it was sent is kept. Dropping it
+/// disconnects the peer.
+#[derive(Debug)]
+pub struct RemoteMailbox {
+    pub(crate) deliveries: mpsc::Receiver<Delivery>,
+    pub(crate) slot: Arc<Slot>,
+    pub(crate) connection: Connection,
+}
+
+impl RemoteMailbox {
+    /// Waits for deliveries and appends up to `most` of them to `into`. Returns 0 once the bus has disconnected the peer; what is still
+    /// queued then is lost with it. Cancel-safe.
+    pub async fn receive(&mut self, into: &mut Vec<Delivery>, most: usize) -> usize {
+        tokio::select! {
+            biased;
+            count = self.deliveries.recv_many(into, most) => count,
+            () = self.slot.gone() => 0,
+        }
+    }
+
+    /// Appends what waits already, up to `most`.
+    pub fn receive_now(&mut self, into: &mut Vec<Delivery>, most: usize) {
+        while into.len() < most {
+            let Ok(delivery) = self.deliveries.try_recv() else { return };
+            into.push(delivery);
+        }
+    }
+
+    /// The peer that this is the mailbox of.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.connection.identity
+    }
+}
+
 /// Keeps a peer connected for as long as it lives.
 #[derive(Debug)]
 pub struct Connection {
@@ -56,6 +102,8 @@ impl Drop for Connection {
 pub struct IncomingCall {
     /// Who calls.
     pub from: Identity,
+    /// The caller's authenticated user id, by which rights are decided; the identity itself for in-process peers.
+    pub user_id: Arc<str>,
     /// The web user for whom the caller acts, if any.
     pub user: Option<Arc<str>>,
     /// What is called.

@@ -1,26 +1,21 @@
-//! The bus itself and the handle through which a peer speaks. In-process agents and the transports of remote peers use the same handle;
-//! the router cannot tell them apart.
+//! The bus itself: who is connected and how each is reached. In-process agents and the transports of remote peers use the same handle;
+//! the router tells them apart only in how they are handed things.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::task::{Context, Poll};
 
 use arc_swap::ArcSwap;
 use parking_lot::RwLock;
-use serde_json::Value;
-use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{Notify, broadcast, mpsc, watch};
 use vt_types::timestamp::Timestamp;
-use vt_types::{Clock, Headers, Identity, Publication, RpcError, RpcRequest, Topic, TopicPrefix};
+use vt_types::{Clock, Identity, Publication, TopicPrefix};
 
 use crate::index::Index;
 use crate::{
-    BusStatistics, Config, ConnectError, Connection, IncomingCall, Interceptor, Mailbox, PeerInfo, PeerRef, PublishError, Refusal, Reply,
-    SubscribeError,
+    BusStatistics, Config, ConnectError, Connection, Delivery, IncomingCall, Interceptor, Mailbox, PeerHandle, PeerInfo, PeerRef, Refusal,
+    RemoteMailbox, Subscription,
 };
 
 /// What sort of peer is connected.
@@ -32,6 +27,21 @@ pub enum PeerKind {
     Service,
     /// A tool, such as `vctl`.
     Tool,
+    /// Our end of a link to another platform. It is in no peer list, for nobody may call it.
+    Link,
+}
+
+/// Who a transport connects.
+#[derive(Debug, Clone)]
+pub struct RemotePeer {
+    /// Its identity, which the transport has settled to be its own.
+    pub identity: Identity,
+    /// What sort of peer it is.
+    pub kind: PeerKind,
+    /// Its authenticated user id.
+    pub user_id: Arc<str>,
+    /// Deliveries that may wait for it; 0 for the configured number of publications.
+    pub queue_max: usize,
 }
 
 /// A change of the peer list.
@@ -50,32 +60,41 @@ pub struct Bus {
 }
 
 pub(crate) struct Inner {
-    config: Config,
+    pub config: Config,
     clock: Arc<dyn Clock>,
-    peers: RwLock<HashMap<Identity, Arc<Slot>>>,
-    index: RwLock<Index>,
+    pub peers: RwLock<HashMap<Identity, Arc<Slot>>>,
+    pub index: RwLock<Index>,
     interceptors: ArcSwap<Vec<Arc<dyn Interceptor>>>,
     events: broadcast::Sender<PeerEvent>,
+    /// Counts changes of what is wanted from all platforms.
+    pub wanted: watch::Sender<u64>,
     next_slot: AtomicU64,
-    published: AtomicU64,
-    delivered: AtomicU64,
-    lost: AtomicU64,
-    calls: AtomicU64,
-    calls_failed: AtomicU64,
+    pub published: AtomicU64,
+    pub delivered: AtomicU64,
+    pub lost: AtomicU64,
+    pub calls: AtomicU64,
+    pub calls_failed: AtomicU64,
 }
 
 /// One connected peer as the router sees it.
 pub(crate) struct Slot {
     pub id: u64,
-    identity: Identity,
-    kind: PeerKind,
+    pub identity: Identity,
+    pub kind: PeerKind,
+    pub user_id: Arc<str>,
     connected_at: Timestamp,
-    connected: AtomicBool,
-    publications: mpsc::Sender<Arc<Publication>>,
-    calls: mpsc::Sender<IncomingCall>,
-    published: AtomicU64,
-    delivered: AtomicU64,
-    lost: AtomicU64,
+    pub connected: AtomicBool,
+    disconnected: Notify,
+    pub inbox: Inbox,
+    pub published: AtomicU64,
+    pub delivered: AtomicU64,
+    pub lost: AtomicU64,
+}
+
+/// Where things for a peer are put.
+pub(crate) enum Inbox {
+    Local { publications: mpsc::Sender<Arc<Publication>>, calls: mpsc::Sender<IncomingCall> },
+    Remote(mpsc::Sender<Delivery>),
 }
 
 impl Bus {
@@ -83,6 +102,7 @@ impl Bus {
     #[must_use]
     pub fn new(config: Config, clock: Arc<dyn Clock>) -> Self {
         let (events, _) = broadcast::channel(config.peer_events_max.max(1));
+        let (wanted, _) = watch::channel(0);
         Self {
             inner: Arc::new(Inner {
                 config,
@@ -91,6 +111,7 @@ impl Bus {
                 index: RwLock::new(Index::new()),
                 interceptors: ArcSwap::default(),
                 events,
+                wanted,
                 next_slot: AtomicU64::new(1),
                 published: AtomicU64::new(0),
                 delivered: AtomicU64::new(0),
@@ -99,6 +120,10 @@ impl Bus {
                 calls_failed: AtomicU64::new(0),
             }),
         }
+    }
+
+    pub(crate) fn of(inner: Arc<Inner>) -> Self {
+        Self { inner }
     }
 
     /// Sets the policy; it holds from the next operation on. Interceptors are asked in order, the first refusal wins.
@@ -125,17 +150,41 @@ impl Bus {
         kind: PeerKind,
         publications_max: usize,
     ) -> Result<(PeerHandle, Mailbox), ConnectError> {
-        self.inner.intercept(|policy| policy.on_connect(PeerRef { identity: &identity, kind, user: None }))?;
         let (publications_in, publications) = mpsc::channel(publications_max.max(1));
         let (calls_in, calls) = mpsc::channel(self.inner.config.calls_max.max(1));
+        let user_id = Arc::from(identity.as_str());
+        let inbox = Inbox::Local { publications: publications_in, calls: calls_in };
+        let (slot, connection) = self.enter(identity, kind, user_id, inbox)?;
+        let handle = PeerHandle::new(Arc::clone(&self.inner), slot);
+        Ok((handle, Mailbox { publications, calls, connection }))
+    }
+
+    /// Connects a peer of another process for its transport.
+    ///
+    /// # Errors
+    /// As [`Bus::connect`].
+    pub fn connect_remote(&self, peer: RemotePeer) -> Result<(PeerHandle, RemoteMailbox), ConnectError> {
+        let queue_max = if peer.queue_max == 0 { self.inner.config.publications_max } else { peer.queue_max };
+        let (deliveries_in, deliveries) = mpsc::channel(queue_max.max(1));
+        let (slot, connection) = self.enter(peer.identity, peer.kind, peer.user_id, Inbox::Remote(deliveries_in))?;
+        let handle = PeerHandle::new(Arc::clone(&self.inner), Arc::clone(&slot));
+        Ok((handle, RemoteMailbox { deliveries, slot, connection }))
+    }
+
+    /// Puts a peer on the list.
+    fn enter(&self, identity: Identity, kind: PeerKind, user_id: Arc<str>, inbox: Inbox) -> Result<(Arc<Slot>, Connection), ConnectError> {
+        let is_remote = matches!(inbox, Inbox::Remote(_));
+        self.inner
+            .intercept(|policy| policy.on_connect(PeerRef { identity: &identity, kind, user_id: &user_id, is_remote, user: None }))?;
         let slot = Arc::new(Slot {
             id: self.inner.next_slot.fetch_add(1, Relaxed),
             identity: identity.clone(),
             kind,
+            user_id,
             connected_at: self.inner.clock.now(),
             connected: AtomicBool::new(true),
-            publications: publications_in,
-            calls: calls_in,
+            disconnected: Notify::new(),
+            inbox,
             published: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
             lost: AtomicU64::new(0),
@@ -150,10 +199,11 @@ impl Bus {
             }
             peers.insert(identity.clone(), Arc::clone(&slot));
         }
-        self.inner.announce(PeerEvent::Connected(identity.clone()));
+        if kind != PeerKind::Link {
+            self.inner.announce(PeerEvent::Connected(identity.clone()));
+        }
         let connection = Connection { bus: Arc::downgrade(&self.inner), identity, slot_id: slot.id };
-        let handle = PeerHandle { bus: Arc::clone(&self.inner), slot, user: None };
-        Ok((handle, Mailbox { publications, calls, connection }))
+        Ok((slot, connection))
     }
 
     /// Disconnects whoever holds `identity`; for a peer that hangs. Its handles are dead from then on. Says whether there was one.
@@ -164,7 +214,8 @@ impl Bus {
     /// Identities of all connected peers, sorted.
     #[must_use]
     pub fn peers(&self) -> Vec<Identity> {
-        let mut peers: Vec<_> = self.inner.peers.read().keys().cloned().collect();
+        let is_listed = |slot: &&Arc<Slot>| slot.kind != PeerKind::Link;
+        let mut peers: Vec<_> = self.inner.peers.read().values().filter(is_listed).map(|slot| slot.identity.clone()).collect();
         peers.sort_unstable();
         peers
     }
@@ -180,7 +231,7 @@ impl Bus {
     pub fn peer_infos(&self) -> Vec<PeerInfo> {
         let slots: Vec<_> = self.inner.peers.read().values().cloned().collect();
         let index = self.inner.index.read();
-        let mut infos: Vec<_> = slots.iter().map(|slot| slot.info(index.prefixes(slot.id))).collect();
+        let mut infos: Vec<_> = slots.iter().map(|slot| slot.info(index.subscriptions(slot.id).cloned().collect())).collect();
         infos.sort_unstable_by(|a, b| a.identity.cmp(&b.identity));
         infos
     }
@@ -197,6 +248,31 @@ impl Bus {
             calls_failed: inner.calls_failed.load(Relaxed),
             peers: inner.peers.read().len() as u64,
         }
+    }
+
+    /// Every prefix of the default bus that some peer wants from all platforms, sorted, each once.
+    #[must_use]
+    pub fn wanted_from_all_platforms(&self) -> Vec<TopicPrefix> {
+        let index = self.inner.index.read();
+        let mut prefixes: Vec<_> = index.all().filter(|wanted| wanted.all_platforms).map(|wanted| wanted.prefix.clone()).collect();
+        prefixes.sort_unstable();
+        prefixes.dedup();
+        prefixes
+    }
+
+    /// Counts the changes of [`Bus::wanted_from_all_platforms`].
+    #[must_use]
+    pub fn watch_wanted(&self) -> watch::Receiver<u64> {
+        self.inner.wanted.subscribe()
+    }
+
+    /// Every subscription of every peer; one that several peers have comes once.
+    #[must_use]
+    pub fn subscriptions(&self) -> Vec<Subscription> {
+        let mut all: Vec<_> = self.inner.index.read().all().cloned().collect();
+        all.sort_unstable();
+        all.dedup();
+        all
     }
 
     /// Changes of the peer list from now on.
@@ -223,13 +299,27 @@ impl Inner {
         };
         let Some(slot) = slot else { return false };
         slot.connected.store(false, Relaxed);
-        self.index.write().remove_peer(slot.id);
-        self.announce(PeerEvent::Disconnected(identity.clone()));
+        {
+            let mut index = self.index.write();
+            let wanted = index.subscriptions(slot.id).any(|subscription| subscription.all_platforms);
+            index.remove_peer(slot.id);
+            if wanted {
+                self.wanted.send_modify(|count| *count += 1);
+            }
+        }
+        slot.disconnected.notify_one();
+        if slot.kind != PeerKind::Link {
+            self.announce(PeerEvent::Disconnected(identity.clone()));
+        }
         true
     }
 
-    fn intercept(&self, ask: impl Fn(&dyn Interceptor) -> Result<(), Refusal>) -> Result<(), Refusal> {
+    pub(crate) fn intercept(&self, ask: impl Fn(&dyn Interceptor) -> Result<(), Refusal>) -> Result<(), Refusal> {
         self.interceptors.load().iter().try_for_each(|policy| ask(policy.as_ref()))
+    }
+
+    pub(crate) fn guards(&self, callee: &Identity) -> bool {
+        self.interceptors.load().iter().any(|policy| policy.guards(callee))
     }
 
     fn announce(&self, event: PeerEvent) {
@@ -245,16 +335,43 @@ impl fmt::Debug for Inner {
 }
 
 impl Slot {
-    fn info(&self, subscriptions: Vec<TopicPrefix>) -> PeerInfo {
-        let queue_max = self.publications.max_capacity();
+    /// Ends when the bus has disconnected the peer; for one waiter.
+    pub(crate) async fn gone(&self) {
+        while self.connected.load(Relaxed) {
+            self.disconnected.notified().await;
+        }
+    }
+
+    pub(crate) fn is_remote(&self) -> bool {
+        matches!(self.inbox, Inbox::Remote(_))
+    }
+
+    /// Hands over a publication or counts it as lost; says which.
+    pub(crate) fn offer(&self, publication: &Arc<Publication>) -> bool {
+        let is_taken = match &self.inbox {
+            Inbox::Local { publications, .. } => publications.try_send(Arc::clone(publication)).is_ok(),
+            Inbox::Remote(deliveries) => deliveries.try_send(Delivery::Publication(Arc::clone(publication))).is_ok(),
+        };
+        let counter = if is_taken { &self.delivered } else { &self.lost };
+        counter.fetch_add(1, Relaxed);
+        is_taken
+    }
+
+    fn info(&self, subscriptions: Vec<Subscription>) -> PeerInfo {
+        let (queue_max, free) = match &self.inbox {
+            Inbox::Local { publications, .. } => (publications.max_capacity(), publications.capacity()),
+            Inbox::Remote(deliveries) => (deliveries.max_capacity(), deliveries.capacity()),
+        };
         PeerInfo {
             identity: self.identity.clone(),
             kind: self.kind,
+            user_id: Arc::clone(&self.user_id),
+            is_remote: self.is_remote(),
             connected_at: self.connected_at,
             published: self.published.load(Relaxed),
             delivered: self.delivered.load(Relaxed),
             lost: self.lost.load(Relaxed),
-            queued: queue_max - self.publications.capacity(),
+            queued: queue_max - free,
             queue_max,
             subscriptions,
         }
@@ -262,16 +379,16 @@ impl Slot {
 
     #[cfg(test)]
     pub(crate) fn for_tests(id: u64) -> Arc<Self> {
-        let (publications, _) = mpsc::channel(1);
-        let (calls, _) = mpsc::channel(1);
+        let (deliveries, _) = mpsc::channel(1);
         Arc::new(Self {
             id,
             identity: Identity::known("test"),
             kind: PeerKind::Agent,
+            user_id: Arc::from("test"),
             connected_at: Timestamp::default(),
             connected: AtomicBool::new(true),
-            publications,
-            calls,
+            disconnected: Notify::new(),
+            inbox: Inbox::Remote(deliveries),
             published: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
             lost: AtomicU64::new(0),
@@ -279,160 +396,9 @@ impl Slot {
     }
 }
 
-/// The sending half of a peer. Cheap to clone. Dead once the peer's [`Mailbox`] is dropped or the bus disconnected it.
-#[derive(Clone)]
-pub struct PeerHandle {
-    bus: Arc<Inner>,
-    slot: Arc<Slot>,
-    user: Option<Arc<str>>,
-}
-
-impl PeerHandle {
-    /// The peer's identity.
-    #[must_use]
-    pub fn identity(&self) -> &Identity {
-        &self.slot.identity
-    }
-
-    /// The bus that it is connected to.
-    #[must_use]
-    pub fn bus(&self) -> Bus {
-        Bus { inner: Arc::clone(&self.bus) }
-    }
-
-    /// The same peer, acting for a web user; callees and interceptors see the name.
-    #[must_use]
-    pub fn on_behalf_of(&self, user: &str) -> Self {
-        Self { user: Some(Arc::from(user)), ..self.clone() }
-    }
-
-    /// Publications of this peer that were lost so far because its queue was full.
-    #[must_use]
-    pub fn lost(&self) -> u64 {
-        self.slot.lost.load(Relaxed)
-    }
-
-    /// Publishes; returns the number of subscribers that match. Never waits. Headers go out as given.
-    ///
-    /// # Errors
-    /// [`PublishError`] if refused or no longer connected; then nobody got the message.
-    pub fn publish(&self, topic: &Topic, headers: Headers, message: impl Into<Arc<Value>>) -> Result<usize, PublishError> {
-        if !self.slot.connected.load(Relaxed) {
-            return Err(PublishError::NotConnected(self.identity().clone()));
-        }
-        self.bus.intercept(|policy| policy.on_publish(self.peer_ref(), topic))?;
-        let publication =
-            Arc::new(Publication { sender: self.slot.identity.clone(), topic: topic.clone(), headers, message: message.into() });
-        let (mut matched, mut lost) = (0_usize, 0_u64);
-        self.bus.index.read().for_each_match(topic.as_str(), |slot| {
-            matched += 1;
-            if slot.publications.try_send(Arc::clone(&publication)).is_ok() {
-                slot.delivered.fetch_add(1, Relaxed);
-            } else {
-                slot.lost.fetch_add(1, Relaxed);
-                lost += 1;
-            }
-        });
-        self.slot.published.fetch_add(1, Relaxed);
-        self.bus.published.fetch_add(1, Relaxed);
-        self.bus.delivered.fetch_add(matched as u64 - lost, Relaxed);
-        if lost > 0 {
-            self.bus.lost.fetch_add(lost, Relaxed);
-        }
-        Ok(matched)
-    }
-
-    /// Subscribes; repeating a prefix changes nothing. Messages published before this returns are not delivered.
-    ///
-    /// # Errors
-    /// [`SubscribeError`] if refused, at the bound, or no longer connected.
-    pub fn subscribe(&self, prefix: &TopicPrefix) -> Result<(), SubscribeError> {
-        self.bus.intercept(|policy| policy.on_subscribe(self.peer_ref(), prefix))?;
-        let mut index = self.bus.index.write();
-        // Read under the lock: a peer that is being disconnected must not leave a subscription behind.
-        if !self.slot.connected.load(Relaxed) {
-            return Err(SubscribeError::NotConnected(self.identity().clone()));
-        }
-        if index.count(self.slot.id) >= self.bus.config.subscriptions_max {
-            return Err(SubscribeError::TooMany(self.bus.config.subscriptions_max));
-        }
-        index.insert(&self.slot, prefix);
-        Ok(())
-    }
-
-    /// Ends a subscription; says whether there was one.
-    pub fn unsubscribe(&self, prefix: &TopicPrefix) -> bool {
-        self.bus.index.write().remove(self.slot.id, prefix)
-    }
-
-    /// Calls a method of `callee`. Never waits itself; await the [`PendingReply`], with a time limit.
-    ///
-    /// # Errors
-    /// `UnknownPeer`, `Refused`, `Busy`, or `PeerGone` if this peer itself is no longer connected.
-    pub fn call(&self, callee: &Identity, request: RpcRequest) -> Result<PendingReply, RpcError> {
-        let (reply, answer) = oneshot::channel();
-        self.send_call(callee, request, Some(Reply(reply)))?;
-        Ok(PendingReply { callee: callee.clone(), answer })
-    }
-
-    /// Calls a method without wanting an answer.
-    ///
-    /// # Errors
-    /// As [`PeerHandle::call`].
-    pub fn notify(&self, callee: &Identity, request: RpcRequest) -> Result<(), RpcError> {
-        self.send_call(callee, request, None)
-    }
-
-    fn send_call(&self, callee: &Identity, request: RpcRequest, reply: Option<Reply>) -> Result<(), RpcError> {
-        let result = self.try_send_call(callee, request, reply);
-        let counter = if result.is_ok() { &self.bus.calls } else { &self.bus.calls_failed };
-        counter.fetch_add(1, Relaxed);
-        result
-    }
-
-    fn try_send_call(&self, callee: &Identity, request: RpcRequest, reply: Option<Reply>) -> Result<(), RpcError> {
-        if !self.slot.connected.load(Relaxed) {
-            return Err(RpcError::PeerGone(self.identity().clone()));
-        }
-        let calls = match self.bus.peers.read().get(callee) {
-            Some(slot) => slot.calls.clone(),
-            None => return Err(RpcError::UnknownPeer(callee.clone())),
-        };
-        self.bus.intercept(|policy| policy.on_call(self.peer_ref(), callee, &request)).map_err(|refusal| RpcError::Refused(refusal.0))?;
-        let call = IncomingCall { from: self.identity().clone(), user: self.user.clone(), request, reply };
-        calls.try_send(call).map_err(|error| match error {
-            TrySendError::Full(_) => RpcError::Busy(callee.clone()),
-            TrySendError::Closed(_) => RpcError::PeerGone(callee.clone()),
-        })
-    }
-
-    fn peer_ref(&self) -> PeerRef<'_> {
-        PeerRef { identity: &self.slot.identity, kind: self.slot.kind, user: self.user.as_deref() }
-    }
-}
-
-impl fmt::Debug for PeerHandle {
+impl fmt::Debug for Slot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PeerHandle").field("identity", self.identity()).field("user", &self.user).finish_non_exhaustive()
-    }
-}
-
-/// The answer to a call, when it comes. Dropping it gives up.
-#[derive(Debug)]
-pub struct PendingReply {
-    callee: Identity,
-    answer: oneshot::Receiver<Result<Value, RpcError>>,
-}
-
-impl Future for PendingReply {
-    type Output = Result<Value, RpcError>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match Pin::new(&mut self.answer).poll(context) {
-            Poll::Ready(Ok(result)) => Poll::Ready(result),
-            Poll::Ready(Err(_)) => Poll::Ready(Err(RpcError::PeerGone(self.callee.clone()))),
-            Poll::Pending => Poll::Pending,
-        }
+        f.debug_struct("Slot").field("identity", &self.identity).finish_non_exhaustive()
     }
 }
 

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde_json::{Value, json};
-use vt_types::{Headers, Identity, Params, RpcError, RpcRequest, SystemClock, Topic, TopicPrefix};
+use vt_types::{Envelope, Headers, Identity, Params, RpcError, RpcRequest, SystemClock, Topic, TopicPrefix};
 
 use super::*;
+use crate::{PublishError, RelayError, SubscribeError};
 
 fn id(text: &str) -> Identity {
     Identity::parse(text).unwrap()
@@ -162,7 +164,7 @@ async fn publishing_inside_a_callback_cannot_dead_lock() {
         let got = inbox.publications.recv().await.unwrap();
         // Answering with more than the queue holds loses the surplus; it never waits.
         for _ in 0..5 {
-            a.publish(&topic("echo"), Headers::new(), Arc::clone(&got.message)).unwrap();
+            a.publish(&topic("echo"), Headers::new(), got.message.shared()).unwrap();
         }
     }
     assert!(a.lost() > 0);
@@ -178,4 +180,85 @@ fn bounds_are_errors_not_growth() {
     assert_eq!(a.subscribe(&prefix("3")), Err(SubscribeError::TooMany(2)));
     assert!(a.unsubscribe(&prefix("1")));
     a.subscribe(&prefix("3")).unwrap();
+}
+
+fn remote(bus: &Bus, name: &str) -> (PeerHandle, RemoteMailbox) {
+    let peer = RemotePeer { identity: id(name), kind: PeerKind::Agent, user_id: Arc::from(format!("user of {name}")), queue_max: 3 };
+    bus.connect_remote(peer).unwrap()
+}
+
+fn envelope(from: &PeerHandle) -> Envelope {
+    Envelope {
+        from: from.identity().clone(),
+        user_id: Arc::clone(from.user_id()),
+        message_id: Bytes::from_static(b"1"),
+        subsystem: Bytes::from_static(b"channel"),
+        args: vec![Bytes::from_static(b"\x00\xff")],
+    }
+}
+
+#[tokio::test]
+async fn a_remote_peer_gets_messages_calls_and_envelopes_in_the_order_of_sending() {
+    let bus = bus();
+    let (local, _inbox) = bus.connect(id("local"), PeerKind::Agent).unwrap();
+    let (sender, _sent) = remote(&bus, "sender");
+    let (peer, mut mailbox) = remote(&bus, "remote");
+    peer.subscribe(&prefix("t")).unwrap();
+    local.publish(&topic("t"), Headers::new(), json!(1)).unwrap();
+    let pending = local.call(&id("remote"), request("m")).unwrap();
+    sender.relay(&id("remote"), envelope(&sender)).unwrap();
+    assert_eq!(sender.relay(&id("remote"), envelope(&sender)), Err(RelayError::Full(id("remote"))));
+    let mut got = Vec::new();
+    assert_eq!(mailbox.receive(&mut got, 10).await, 3);
+    let [Delivery::Publication(message), Delivery::Call(_), Delivery::Envelope(passed)] = &got[..] else { panic!("{got:?}") };
+    assert_eq!(*message.message, json!(1));
+    assert_eq!(passed, &envelope(&sender));
+    let Some(Delivery::Call(call)) = got.into_iter().nth(1) else { panic!() };
+    assert_eq!((call.from.as_str(), &*call.user_id), ("local", "local"));
+    call.reply.unwrap().send(Ok(json!(2)));
+    assert_eq!(pending.await, Ok(json!(2)));
+}
+
+#[tokio::test]
+async fn an_envelope_for_nobody_or_for_a_peer_in_this_process_comes_back() {
+    let bus = bus();
+    let (_local, _inbox) = bus.connect(id("local"), PeerKind::Agent).unwrap();
+    let (sender, _mailbox) = remote(&bus, "sender");
+    assert_eq!(sender.relay(&id("nobody"), envelope(&sender)), Err(RelayError::UnknownPeer(id("nobody"))));
+    assert_eq!(sender.relay(&id("local"), envelope(&sender)), Err(RelayError::Local(Box::new(envelope(&sender)))));
+}
+
+#[tokio::test]
+async fn a_remote_peer_learns_that_it_was_disconnected() {
+    let bus = bus();
+    let (_peer, mut mailbox) = remote(&bus, "a");
+    let waiting = tokio::spawn(async move { mailbox.receive(&mut Vec::new(), 1).await });
+    assert!(bus.disconnect(&id("a")));
+    assert_eq!(waiting.await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn what_is_wanted_from_all_platforms_is_told_and_forgotten_with_the_peer() {
+    let bus = bus();
+    let mut changes = bus.watch_wanted();
+    let (peer, mailbox) = remote(&bus, "a");
+    peer.subscribe(&prefix("here")).unwrap();
+    assert!(!changes.has_changed().unwrap());
+    peer.subscribe_to(&Subscription::local(prefix("there")).from_all_platforms()).unwrap();
+    assert!(changes.has_changed().unwrap());
+    changes.mark_unchanged();
+    assert_eq!(bus.wanted_from_all_platforms(), [prefix("there")]);
+    drop(mailbox);
+    assert!(changes.has_changed().unwrap() && bus.wanted_from_all_platforms().is_empty());
+}
+
+#[tokio::test]
+async fn a_link_is_in_no_peer_list() {
+    let bus = bus();
+    let mut events = bus.peer_events();
+    let link = RemotePeer { identity: id("link"), kind: PeerKind::Link, user_id: Arc::from("link"), queue_max: 0 };
+    let (_handle, mailbox) = bus.connect_remote(link).unwrap();
+    assert!(bus.peers().is_empty());
+    drop(mailbox);
+    assert!(events.try_recv().is_err());
 }

@@ -1,9 +1,11 @@
 //! Counters of the bus and of each peer. All count since the start of the bus, or since the peer connected.
 
-use vt_types::timestamp::Timestamp;
-use vt_types::{Identity, TopicPrefix};
+use std::sync::Arc;
 
-use crate::PeerKind;
+use vt_types::Identity;
+use vt_types::timestamp::Timestamp;
+
+use crate::{PeerKind, Subscription};
 
 /// Counters of the whole bus.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -29,6 +31,10 @@ pub struct PeerInfo {
     pub identity: Identity,
     /// What sort of peer it is.
     pub kind: PeerKind,
+    /// Its authenticated user id.
+    pub user_id: Arc<str>,
+    /// Whether it is in another process.
+    pub is_remote: bool,
     /// When it connected.
     pub connected_at: Timestamp,
     /// Publications it sent.
@@ -42,5 +48,5 @@ pub struct PeerInfo {
     /// Bound of that queue.
     pub queue_max: usize,
     /// What it is subscribed to.
-    pub subscriptions: Vec<TopicPrefix>,
+    pub subscriptions: Vec<Subscription>,
 }

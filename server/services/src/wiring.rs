@@ -174,8 +174,10 @@ pub struct BusView {
 pub struct PeerView {
     /// Its identity.
     pub identity: Identity,
-    /// `agent`, `service` or `tool`.
+    /// `agent`, `service`, `tool`, or `link` to another platform.
     pub kind: &'static str,
+    /// Whether it is in another process.
+    pub is_remote: bool,
     /// When it connected.
     pub connected_at: Timestamp,
     /// Publications it sent.
@@ -350,13 +352,17 @@ impl Services {
 }
 
 fn peer_view(info: PeerInfo) -> PeerView {
-    let PeerInfo { identity, kind, connected_at, published, delivered, lost, queued, queue_max, subscriptions } = info;
+    let PeerInfo { identity, kind, user_id: _, is_remote, connected_at, published, delivered, lost, queued, queue_max, subscriptions } =
+        info;
+    let mut subscriptions: Vec<_> = subscriptions.into_iter().map(|subscription| subscription.prefix).collect();
+    subscriptions.dedup();
     let kind = match kind {
         PeerKind::Agent => "agent",
         PeerKind::Service => "service",
         PeerKind::Tool => "tool",
+        PeerKind::Link => "link",
     };
-    PeerView { identity, kind, connected_at, published, delivered, lost, queued, queue_max, subscriptions }
+    PeerView { identity, kind, is_remote, connected_at, published, delivered, lost, queued, queue_max, subscriptions }
 }
 
 #[cfg(test)]

@@ -99,9 +99,10 @@ struct Line<'a>(&'a Publication);
 
 impl std::fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Publication { sender, topic, headers, message } = self.0;
+        let Publication { sender, topic, bus, headers, message, .. } = self.0;
+        let bus = bus.as_deref().unwrap_or_default();
         let (headers, message) = (python::repr_map(headers.as_map()), python::pformat(message));
-        write!(f, "Peer: pubsub, Sender: {sender}:, Bus: , Topic: {topic}, Headers: {headers}, Message: \n{message}")
+        write!(f, "Peer: pubsub, Sender: {sender}:, Bus: {bus}, Topic: {topic}, Headers: {headers}, Message: \n{message}")
     }
 }
 

@@ -72,7 +72,7 @@ impl Server {
 
     fn bus_subscriptions(&self) -> Vec<String> {
         let web = self.api.running.bus.peer_infos().into_iter().find(|info| info.identity.as_str() == "platform_web").unwrap();
-        web.subscriptions.iter().map(ToString::to_string).collect()
+        web.subscriptions.iter().map(|wanted| wanted.prefix.to_string()).collect()
     }
 }
 

@@ -35,7 +35,7 @@ impl LiveEvent {
         self.tail.get_or_init(|| {
             let publication = &self.publication;
             let text = |text: &str| Value::from(text).to_string();
-            let headers = serde_json::to_string(&publication.headers).unwrap_or_else(|_| "{}".to_owned());
+            let headers = serde_json::to_string(&*publication.headers).unwrap_or_else(|_| "{}".to_owned());
             Arc::from(format!(
                 "\"platform\":{},\"topic\":{},\"headers\":{headers},\"message\":{},\"sender\":\"{}\",\"at\":\"{}\"}}",
                 text(&self.platform),
@@ -58,12 +58,9 @@ mod tests {
 
     #[test]
     fn texts_are_made_once_and_are_json() {
-        let publication = Publication {
-            sender: Identity::known("platform.driver"),
-            topic: Topic::parse("devices/a\"b/all").unwrap(),
-            headers: Headers::new().with("Date", "x"),
-            message: Arc::new(json!([{"T": 1.5}])),
-        };
+        let headers = Headers::new().with("Date", "x");
+        let topic = Topic::parse("devices/a\"b/all").unwrap();
+        let publication = Publication::new(Identity::known("platform.driver"), topic, headers, json!([{"T": 1.5}]));
         let event = LiveEvent::new(Arc::new(publication), Timestamp::default(), Arc::from("harbor1"));
         assert_eq!(&**event.body(), r#"[{"T":1.5}]"#);
         assert!(Arc::ptr_eq(event.envelope_tail(), event.envelope_tail()));

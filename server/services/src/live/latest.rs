@@ -90,12 +90,7 @@ mod tests {
     use super::*;
 
     fn event(topic: &str, at_s: i64) -> Arc<LiveEvent> {
-        let publication = Publication {
-            sender: Identity::known("x"),
-            topic: Topic::parse(topic).unwrap(),
-            headers: Headers::new(),
-            message: Arc::new(json!(at_s)),
-        };
+        let publication = Publication::new(Identity::known("x"), Topic::parse(topic).unwrap(), Headers::new(), json!(at_s));
         Arc::new(LiveEvent::new(Arc::new(publication), Timestamp::from_timestamp(at_s, 0).unwrap(), Arc::from("p")))
     }
 

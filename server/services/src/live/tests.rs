@@ -67,7 +67,7 @@ impl Bench {
 
     fn viewers_on_bus(&self) -> Vec<String> {
         let web = self.bus.peer_infos().into_iter().find(|info| info.identity.as_str() == known::PLATFORM_WEB).unwrap();
-        web.subscriptions.iter().map(ToString::to_string).collect()
+        web.subscriptions.iter().map(|wanted| wanted.prefix.to_string()).collect()
     }
 }
 

@@ -7,6 +7,8 @@
 mod decode;
 mod encode;
 
+use std::fmt;
+
 use bytes::Bytes;
 use serde_json::Value;
 use vt_types::topic::TopicError;
@@ -14,7 +16,7 @@ use vt_types::{Identity, IdentityError, Topic, TopicPrefix};
 
 use crate::JsonError;
 
-pub use decode::{Answer, decode};
+pub use decode::decode;
 pub use encode::{
     deliver, delivery, external_list, external_publish, list, list_response, publish, request_response, subscribe, synchronize, unsubscribe,
 };
@@ -131,13 +133,63 @@ pub struct List {
 
 /// Why a message is no operation; [`PubsubError::answer`] says what the peer gets.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{operation}: {fault}")]
+#[error("{verb}: {fault}")]
 pub struct PubsubError {
     /// Which operation was meant.
-    pub operation: &'static str,
+    pub verb: Verb,
     /// What is wrong.
     #[source]
     pub fault: Fault,
+}
+
+/// The names of the operations that can be misread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// There was no name.
+    Missing,
+    /// `subscribe`
+    Subscribe,
+    /// `unsubscribe`
+    Unsubscribe,
+    /// `publish`
+    Publish,
+    /// `list`
+    List,
+    /// `synchronize`
+    Synchronize,
+    /// `auth_update`
+    AuthUpdate,
+    /// `protected_update`
+    ProtectedUpdate,
+    /// `external_list`
+    ExternalList,
+    /// `external_publish`
+    ExternalPublish,
+}
+
+impl Verb {
+    /// The name on the wire.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Missing => "",
+            Self::Subscribe => "subscribe",
+            Self::Unsubscribe => "unsubscribe",
+            Self::Publish => "publish",
+            Self::List => "list",
+            Self::Synchronize => "synchronize",
+            Self::AuthUpdate => "auth_update",
+            Self::ProtectedUpdate => "protected_update",
+            Self::ExternalList => "external_list",
+            Self::ExternalPublish => "external_publish",
+        }
+    }
+}
+
+impl fmt::Display for Verb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if *self == Self::Missing { "a pubsub message" } else { self.name() })
+    }
 }
 
 /// What is wrong with a message.
@@ -149,6 +201,12 @@ pub enum Fault {
     /// An argument is not JSON.
     #[error(transparent)]
     Json(JsonError),
+    /// An argument is JSON of another kind than an object.
+    #[error("an argument is not a JSON object")]
+    NotObject,
+    /// The first argument of `synchronize` is not `connected`.
+    #[error("only a peer that is connected can synchronize")]
+    NotConnected,
     /// A member is absent or of another type.
     #[error("member {0:?} is missing or of the wrong type")]
     Member(&'static str),

@@ -18,7 +18,7 @@ pub use fault::{DocumentError, code};
 /// Most documents in a batch; one with more is refused as a whole.
 pub const BATCH_MAX: usize = 1024;
 
-/// The id of a request as JSON text: strict, ASCII, compact or as the peer wrote it.
+/// The id of a request as JSON text, ASCII, as the peer wrote it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RawId(String);
 
@@ -59,7 +59,7 @@ impl RawId {
         self.0 == "null"
     }
 
-    /// From a checked raw value; what is not strict JSON (`NaN`, half a surrogate pair) is repaired.
+    /// From a checked raw value. One with `NaN` in it cannot be echoed: we never write that.
     fn from_raw(raw: &[u8]) -> Self {
         match str::from_utf8(raw) {
             Ok(text) if text.is_ascii() && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() => Self(text.to_owned()),
@@ -150,37 +150,40 @@ fn decode_document(text: &[u8]) -> Document {
         "error" => members.error = Some(value),
         _ => (),
     });
-    match walked {
-        Ok(()) => decode_members(&members),
-        Err(error) => unreadable(DocumentError::NotJson(error)),
-    }
+    let read = walked.map_err(DocumentError::NotJson).and_then(|()| decode_members(&members));
+    read.unwrap_or_else(|error| {
+        let id = members.id.map(RawId::from_raw);
+        let id = match error {
+            // A request all but in its arguments; if it is a notification, it gets no answer.
+            DocumentError::Params => id.filter(|id| !id.is_null()),
+            _ => Some(id.unwrap_or_else(RawId::null)),
+        };
+        Document::Invalid { id, error }
+    })
 }
 
-fn decode_members(members: &Members<'_>) -> Document {
+fn decode_members(members: &Members<'_>) -> Result<Document, DocumentError> {
+    let value = |raw: &[u8]| json::parse_lenient(raw).map_err(DocumentError::NotJson);
     let id = members.id.map(RawId::from_raw);
-    let answerable = || Some(id.clone().unwrap_or_else(RawId::null));
-    match members.jsonrpc.map(json::parse_lenient) {
-        Some(Ok(Value::String(version))) if version == "2.0" => (),
-        Some(_) => return Document::Invalid { id: answerable(), error: DocumentError::Version },
-        None => return Document::Invalid { id: answerable(), error: DocumentError::Missing("jsonrpc") },
+    match members.jsonrpc.map(value).transpose()? {
+        Some(Value::String(version)) if version == "2.0" => (),
+        Some(_) => return Err(DocumentError::Version),
+        None => return Err(DocumentError::Missing("jsonrpc")),
     }
-    let parse = |raw: &[u8]| json::parse_lenient(raw).unwrap_or_default();
-    if let Some(error) = members.error {
-        return Document::Response { id: id.unwrap_or_else(RawId::null), result: Err(fault::decode(&parse(error))) };
+    // Some peers write both, with null in the one that does not apply.
+    if let Some(error) = members.error.filter(|error| *error != b"null" || members.result.is_none()) {
+        return Ok(Document::Response { id: id.unwrap_or_else(RawId::null), result: Err(fault::decode(&value(error)?)) });
     }
     if let Some(result) = members.result {
-        return Document::Response { id: id.unwrap_or_else(RawId::null), result: Ok(parse(result)) };
+        return Ok(Document::Response { id: id.unwrap_or_else(RawId::null), result: Ok(value(result)?) });
     }
-    let method = match members.method.map(parse) {
+    let method = match members.method.map(value).transpose()? {
         Some(Value::String(method)) => method,
-        Some(_) => return Document::Invalid { id: answerable(), error: DocumentError::Method },
-        None => return Document::Invalid { id: answerable(), error: DocumentError::Missing("method") },
+        Some(_) => return Err(DocumentError::Method),
+        None => return Err(DocumentError::Missing("method")),
     };
-    let id = id.filter(|id| !id.is_null());
-    match decode_params(members.params.map(parse)) {
-        Some(params) => Document::Request { id, request: RpcRequest { method, params } },
-        None => Document::Invalid { id, error: DocumentError::Params },
-    }
+    let params = decode_params(members.params.map(value).transpose()?).ok_or(DocumentError::Params)?;
+    Ok(Document::Request { id: id.filter(|id| !id.is_null()), request: RpcRequest { method, params } })
 }
 
 const ARGS: &str = "*args";

@@ -4,28 +4,19 @@ use bytes::Bytes;
 use serde_json::{Map, Value};
 use vt_types::{Identity, TopicPrefix};
 
-use super::{Fault, List, Operation, PREFIXES_MAX, Publish, PubsubError, Selection, list_response, request_response};
+use super::{Fault, List, Operation, PREFIXES_MAX, Publish, PubsubError, Selection, Verb, list_response, request_response};
 use crate::{json, text};
 
-/// What a peer gets for an operation that could not be read.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Answer {
-    /// These arguments.
-    Args(Vec<Bytes>),
-    /// Nothing.
-    Silence,
-}
-
 impl PubsubError {
-    /// What the peer gets: subscribers false, publishers 0, askers an empty list, all others nothing.
+    /// The arguments that the peer gets: subscribers false, publishers 0, askers an empty list. `None`: it gets nothing.
     #[must_use]
-    pub fn answer(&self) -> Answer {
-        match (self.operation, &self.fault) {
-            ("publish", Fault::NoArgument) => Answer::Silence,
-            ("publish", _) => Answer::Args(request_response(&0.into())),
-            ("subscribe" | "unsubscribe" | "external_list", _) => Answer::Args(request_response(&false.into())),
-            ("list", _) => Answer::Args(list_response(&[])),
-            _ => Answer::Silence,
+    pub fn answer(&self) -> Option<Vec<Bytes>> {
+        match self.verb {
+            Verb::Publish if self.fault == Fault::NoArgument => None,
+            Verb::Publish => Some(request_response(&0.into())),
+            Verb::Subscribe | Verb::Unsubscribe | Verb::ExternalList => Some(request_response(&false.into())),
+            Verb::List => Some(list_response(&[])),
+            Verb::Missing | Verb::Synchronize | Verb::AuthUpdate | Verb::ProtectedUpdate | Verb::ExternalPublish => None,
         }
     }
 }
@@ -35,23 +26,24 @@ impl PubsubError {
 /// # Errors
 /// [`PubsubError`] when a known operation lacks something or carries what cannot be read.
 pub fn decode(args: &[Bytes]) -> Result<Operation, PubsubError> {
-    let (name, args) = args.split_first().ok_or(PubsubError { operation: "pubsub", fault: Fault::NoArgument })?;
-    let (operation, result) = match &name[..] {
-        b"publish" => ("publish", decode_publish(args).map(|(_, publish)| Operation::Publish(publish))),
-        b"subscribe" => ("subscribe", object(args, 0).and_then(|request| subscribe(&request))),
-        b"unsubscribe" => ("unsubscribe", object(args, 0).and_then(|request| unsubscribe(&request))),
-        b"synchronize" => ("synchronize", synchronize(args)),
-        b"list" => ("list", object(args, 0).and_then(|request| list(&request)).map(Operation::List)),
-        b"auth_update" => ("auth_update", value(args, 0).map(Operation::AuthUpdate)),
-        b"protected_update" => ("protected_update", value(args, 0).map(Operation::ProtectedUpdate)),
-        b"external_list" => ("external_list", object(args, 0).and_then(|request| external_list(&request))),
-        b"external_publish" => ("external_publish", external_publish(args)),
-        b"request_response" => ("request_response", Ok(Operation::RequestResponse { value: args.first().cloned().unwrap_or_default() })),
-        b"list_response" => ("list_response", Ok(Operation::ListResponse { value: args.first().cloned().unwrap_or_default() })),
-        b"error" => ("error", Ok(Operation::Error { args: args.to_vec() })),
+    let (name, args) = args.split_first().ok_or(PubsubError { verb: Verb::Missing, fault: Fault::NoArgument })?;
+    let first = || args.first().cloned().unwrap_or_default();
+    let (verb, result) = match &name[..] {
+        b"publish" => (Verb::Publish, decode_publish(args).map(|(_, publish)| Operation::Publish(publish))),
+        b"subscribe" => (Verb::Subscribe, object(args.first()).and_then(|request| subscribe(&request))),
+        b"unsubscribe" => (Verb::Unsubscribe, object(args.first()).and_then(|request| unsubscribe(&request))),
+        b"synchronize" => (Verb::Synchronize, synchronize(args)),
+        b"list" => (Verb::List, object(args.first()).and_then(|request| list(&request)).map(Operation::List)),
+        b"auth_update" => (Verb::AuthUpdate, value(args.first()).map(Operation::AuthUpdate)),
+        b"protected_update" => (Verb::ProtectedUpdate, value(args.first()).map(Operation::ProtectedUpdate)),
+        b"external_list" => (Verb::ExternalList, object(args.first()).and_then(|request| external_list(&request))),
+        b"external_publish" => (Verb::ExternalPublish, external_publish(args)),
+        b"request_response" => return Ok(Operation::RequestResponse { value: first() }),
+        b"list_response" => return Ok(Operation::ListResponse { value: first() }),
+        b"error" => return Ok(Operation::Error { args: args.to_vec() }),
         _ => return Ok(Operation::Unknown { operation: name.clone() }),
     };
-    result.map_err(|fault| PubsubError { operation, fault })
+    result.map_err(|fault| PubsubError { verb, fault })
 }
 
 /// Topic frame and `{"bus", "headers", "message"}`, with `sender` if there is one; other members are dropped.
@@ -124,9 +116,9 @@ fn selection(request: &Map<String, Value>) -> Result<Selection, Fault> {
 
 fn synchronize(args: &[Bytes]) -> Result<Operation, Fault> {
     if args.first().is_none_or(|word| word != "connected") {
-        return Err(Fault::NoArgument);
+        return Err(Fault::NotConnected);
     }
-    let request = object(args, 1)?;
+    let request = object(args.get(1))?;
     let Some(Value::Object(subscriptions)) = request.get("subscriptions") else { return Err(Fault::Member("subscriptions")) };
     let mut count = 0;
     let mut of = |name| match subscriptions.get(name) {
@@ -190,14 +182,14 @@ fn prefixes(given: &Value) -> Result<Vec<TopicPrefix>, Fault> {
     }
 }
 
-fn value(args: &[Bytes], index: usize) -> Result<Value, Fault> {
-    json::parse_lenient(args.get(index).ok_or(Fault::NoArgument)?).map_err(Fault::Json)
+fn value(arg: Option<&Bytes>) -> Result<Value, Fault> {
+    json::parse_lenient(arg.ok_or(Fault::NoArgument)?).map_err(Fault::Json)
 }
 
-fn object(args: &[Bytes], index: usize) -> Result<Map<String, Value>, Fault> {
-    match value(args, index)? {
+fn object(arg: Option<&Bytes>) -> Result<Map<String, Value>, Fault> {
+    match value(arg)? {
         Value::Object(members) => Ok(members),
-        _ => Err(Fault::Member("prefix")),
+        _ => Err(Fault::NotObject),
     }
 }
 

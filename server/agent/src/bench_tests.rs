@@ -104,6 +104,22 @@ async fn heartbeat_and_alerts_have_volttrons_form() {
     assert_eq!(alert.headers.text("alert_key"), Some("key"));
     let status: Value = serde_json::from_str(alert.message.as_str().unwrap()).unwrap();
     assert_eq!((&status["status"], &status["context"]), (&json!("BAD"), &json!("why")));
+    assert!(vt_types::timestamp::parse(status["last_updated"].as_str().unwrap()).is_ok(), "{status}");
+}
+
+#[tokio::test]
+async fn version_headers_are_ours_whatever_the_publisher_says() {
+    let mut bench = bench();
+    bench.subscribe("x");
+    let context = bench.start(Box::new(Echo));
+    let topic = Topic::parse("x").unwrap();
+    let other = Headers::new().with("min_compatible_version", "5.0").with("max_compatible_version", "9.0").with("Mine", "kept");
+    for headers in [Headers::new(), other] {
+        context.publish(&topic, headers.clone(), Value::Null).unwrap();
+        let got = bench.next().await;
+        assert_eq!((got.headers.text("min_compatible_version"), got.headers.text("max_compatible_version")), (Some("3.0"), Some("")));
+        assert_eq!(got.headers.text("Mine"), headers.text("Mine"));
+    }
 }
 
 #[tokio::test]

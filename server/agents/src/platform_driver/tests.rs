@@ -146,6 +146,8 @@ async fn refusals_have_the_texts_of_volttron() {
     assert_eq!(read_only, ("RuntimeError".into(), "Trying to write to a point configured read only: temperature".into()));
     let unknown = raised(get(&bench, DEVICE, "nope").await);
     assert_eq!(unknown, ("DriverInterfaceError".into(), "Point not configured on device: nope".into()));
+    assert_eq!(raised(set(&bench, DEVICE, "nope", json!(1)).await), unknown);
+    assert_eq!(raised(bench.call("revert_point", vec![json!(DEVICE), json!("nope")]).await), unknown);
     assert_eq!(raised(get(&bench, "a/b/c", "nope").await).0, "KeyError");
     assert_eq!(raised(get(&bench, &format!("/{DEVICE}"), "PowerState").await).0, "KeyError", "no slashes are stripped");
     let several = bench.call("get_multiple_points", vec![json!(DEVICE), json!(["temperature", "nope"])]).await.unwrap();
@@ -203,6 +205,61 @@ async fn an_override_ends_by_itself() {
     assert_eq!(raised(set(&bench, DEVICE, "PowerState", json!(1)).await).0, "OverrideError");
     bench.call_until("get_override_patterns", vec![], |patterns| *patterns == json!([])).await;
     assert_eq!(set(&bench, DEVICE, "PowerState", json!(1)).await, Ok(json!(1)));
+}
+
+#[tokio::test]
+async fn an_override_holds_devices_that_come_later_and_reverts_one_after_the_other_if_so_wanted() {
+    let mut bench = bench(60).await;
+    bench.set_config("devices/other", fake(60)).await;
+    start(&mut bench);
+    for device in [DEVICE, "other"] {
+        set(&bench, device, "PowerState", json!(1)).await.unwrap();
+    }
+    bench.call("set_override_on", vec![json!("*"), json!(0), json!(true), json!(true)]).await.unwrap();
+    for device in [DEVICE, "other"] {
+        bench.call_until("get_point", vec![json!(device), json!("PowerState")], |value| *value == json!(0)).await;
+    }
+    bench.set_config("devices/Later", fake(60)).await;
+    get(&bench, "Later", "PowerState").await.unwrap();
+    assert_eq!(raised(set(&bench, "Later", "PowerState", json!(1)).await).0, "OverrideError");
+    assert_eq!(bench.call("get_override_devices", vec![]).await, Ok(json!(["Later", DEVICE, "other"])));
+}
+
+#[tokio::test]
+async fn a_changed_main_entry_takes_effect_without_making_devices_anew() {
+    let mut bench = bench(1).await;
+    bench.set_config("devices/z/z/second", fake(1)).await;
+    bench.set_config("config", json!({"driver_scrape_interval": 0, "scrape_at_start": false})).await;
+    bench.subscribe("devices/");
+    start(&mut bench);
+    set(&bench, "z/z/second", "PowerState", json!(1)).await.unwrap();
+    let main = json!({"driver_scrape_interval": 0.4, "scrape_at_start": false, "publish_breadth_first_all": true});
+    bench.set_config("config", main).await;
+    bench.drain();
+    bench.next_on("devices/all/second/z/z").await;
+    let second = bench.next_on("devices/z/z/second/all").await;
+    let late = time(&second, "Date") - time(&second, "SynchronizedTimeStamp");
+    assert!((400..950).contains(&late.num_milliseconds()), "{late}");
+    assert_eq!(second.message[0]["PowerState"], json!(1), "a device that was made anew has forgotten what was set");
+}
+
+#[tokio::test]
+async fn a_value_that_came_by_itself_is_published_without_a_synchronized_time() {
+    let mut bench = bench(60).await;
+    bench.set_config("config", json!({"scrape_at_start": false, "publish_depth_first": true})).await;
+    bench.subscribe("devices/");
+    start(&mut bench);
+    get(&bench, DEVICE, "temperature").await.unwrap();
+    bench.drain();
+    let args = vec![json!(DEVICE), json!("temperature"), json!({"temperature": 51.5})];
+    assert_eq!(bench.call("forward_bacnet_cov_value", args).await, Ok(Value::Null));
+    let meta = json!({"units": "Fahrenheit", "type": "integer", "tz": "US/Pacific"});
+    let single = bench.next().await;
+    assert_eq!((single.topic.to_string(), &*single.message), (format!("devices/{DEVICE}/temperature"), &json!([51.5, meta])));
+    let all = bench.next().await;
+    assert_eq!((all.topic.to_string(), &*all.message), (format!("devices/{DEVICE}/all"), &json!([{"temperature": 51.5}, {"temperature": meta}])));
+    assert_eq!(all.headers.text("SynchronizedTimeStamp"), None);
+    assert_eq!(all.headers.text("Date"), all.headers.text("TimeStamp"));
 }
 
 #[tokio::test]

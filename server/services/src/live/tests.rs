@@ -211,10 +211,12 @@ async fn publishing_needs_rights_and_tells_how_many_heard_it() {
     assert_eq!(bench.live.publish(&caller(), "x", Map::new(), Value::Null).await, Ok(0));
     let (session, mut stream) = bench.live.open(&caller(), 10);
     session.subscribe("x", false).unwrap();
-    let headers = Map::from_iter([("Date".to_owned(), json!("today"))]);
+    let headers = Map::from_iter([("Date".to_owned(), json!("today")), ("min_compatible_version".to_owned(), json!("5.0"))]);
     assert_eq!(bench.live.publish(&caller(), "x/y", headers, json!({"a": 1})).await, Ok(1));
     let Some(LiveFrame::Event { event, .. }) = next(&mut stream).await else { panic!("an event was expected") };
     assert_eq!(event.publication.headers.text("Date"), Some("today"));
+    assert_eq!(event.publication.headers.text("min_compatible_version"), Some("3.0"));
+    assert_eq!(event.publication.headers.text("max_compatible_version"), Some(""));
     assert_eq!(event.publication.sender.as_str(), known::PLATFORM_WEB);
     assert!(matches!(bench.live.publish(&caller(), "", Map::new(), Value::Null).await, Err(ServiceError::Invalid(_))));
 }

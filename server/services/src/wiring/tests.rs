@@ -3,6 +3,7 @@
 use vt_bus::{Bus, PeerKind};
 
 use super::*;
+use crate::InstallRequest;
 use crate::bench::Bench;
 
 #[tokio::test]
@@ -25,6 +26,32 @@ async fn every_service_is_a_peer_and_leaves_when_closed() {
     assert_eq!((statistics.peers, statistics.uptime_s), (6, 90));
     drop(running);
     assert!(bus.peers().is_empty());
+}
+
+#[tokio::test]
+async fn what_a_slow_agent_lost_is_shown_with_the_agent_and_its_peer() {
+    let running = Bench::default().start().await;
+    let request = InstallRequest {
+        kind: "listener".to_owned(),
+        identity: Some("slow".to_owned()),
+        tag: None,
+        priority: None,
+        config: None,
+        force: false,
+    };
+    let slow = running.agents.install(&crate::bench::admin(), request).await.unwrap();
+    // It is there and never reads.
+    let (handle, _mailbox) = running.bus.connect_with_queue(slow.identity.clone(), PeerKind::Agent, 3).unwrap();
+    handle.subscribe(&TopicPrefix::parse("x").unwrap()).unwrap();
+    let (publisher, _events) = running.agent("quick", vt_agent::MethodTable::new());
+    for _ in 0..10 {
+        publisher.publish(&vt_types::Topic::parse("x").unwrap(), vt_types::Headers::new(), serde_json::Value::Null).unwrap();
+    }
+    assert_eq!(running.bus_statistics().lost, 7);
+    let peer = running.peers().into_iter().find(|peer| peer.identity == slow.identity).unwrap();
+    assert_eq!((peer.delivered, peer.lost, peer.queued, peer.queue_max), (3, 7, 3, 3));
+    assert_eq!(running.agents.by_identity("slow").unwrap().lost, 7);
+    assert_eq!(running.agents.list()[0].lost, 7);
 }
 
 #[tokio::test]

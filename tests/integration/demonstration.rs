@@ -54,16 +54,54 @@ async fn a_written_point_reads_back_reverts_and_is_in_the_history() {
 }
 
 #[tokio::test]
-async fn the_listener_and_the_built_in_agents_run() {
+async fn the_built_in_agents_run() {
     let server = TestServer::demo().await;
     let client = server.administrator().await;
     let platform = platform(&client).await;
     let agents = client.get(&format!("/vui/platforms/{platform}/agents")).await.expect(200).json();
-    for identity in ["platform.driver", "platform.historian", "platform.actuator"] {
+    for identity in ["platform.driver", "platform.historian", "platform.actuator", "listener"] {
         assert!(agents["links"][identity].is_string(), "{identity} does not run: {agents}");
     }
     let status = client.get(&format!("/vui/platforms/{platform}/status")).await.expect(200).json();
     assert!(status["platform.driver"]["uuid"].is_string(), "{status}");
+}
+
+/// What the listener prints of VOLTTRON's sample device, as everybody knows it from its README: layout, names and line breaks.
+const SAMPLE: &str = r"(?m)^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) \(listeneragent-3\.3 \d+\) listener\.agent INFO: Peer: pubsub, Sender: platform\.driver:, Bus: , Topic: devices/fake-campus/fake-building/fake-device/all, Headers: (\{.*\}), Message: 
+\[\{'Heartbeat': (?:True|False), 'PowerState': 0, 'ValveState': 0, 'temperature': 50\.0\},
+ \{'Heartbeat': \{'type': 'integer', 'tz': 'US/Pacific', 'units': 'On/Off'\},
+  'PowerState': \{'type': 'integer', 'tz': 'US/Pacific', 'units': '1/0'\},
+  'ValveState': \{'type': 'integer', 'tz': 'US/Pacific', 'units': '1/0'\},
+  'temperature': \{'type': 'integer',
+                  'tz': 'US/Pacific',
+                  'units': 'Fahrenheit'\}\}\]$";
+
+#[tokio::test]
+async fn the_listener_prints_the_sample_device_every_5_seconds_as_volttron_does() {
+    let server = TestServer::builder().demo().argument("-v").start().await;
+    let sample = regex::Regex::new(SAMPLE).unwrap();
+    let headers = eventually_async("two scrapes in rhythm", PATIENCE, async || {
+        let output = server.output();
+        let headers = sample.captures_iter(&output).map(|line| line[2].to_owned());
+        let headers: Vec<String> = headers.filter(|headers| headers.contains("SynchronizedTimeStamp")).collect();
+        (headers.len() >= 2).then_some(headers)
+    })
+    .await;
+    let time = |headers: &str, name: &str| {
+        let found = regex::Regex::new(&format!(r"'{name}': '(\d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{{6}}\+00:00)'")).unwrap();
+        let found = found.captures(headers).unwrap_or_else(|| panic!("no {name} in {headers}"));
+        chrono::DateTime::parse_from_rfc3339(&found[1]).unwrap()
+    };
+    let mut synchronized = Vec::new();
+    for headers in &headers[..2] {
+        let (date, due) = (time(headers, "Date"), time(headers, "SynchronizedTimeStamp"));
+        assert_eq!(date, time(headers, "TimeStamp"), "{headers}");
+        assert_eq!((due.timestamp() % 5, due.timestamp_subsec_micros()), (0, 0), "{headers}");
+        assert!((0..5_000).contains(&(date - due).num_milliseconds()), "{headers}");
+        assert!(headers.contains("'min_compatible_version': '3.0'") && headers.contains("'max_compatible_version': ''"), "{headers}");
+        synchronized.push(due);
+    }
+    assert_eq!((synchronized[1] - synchronized[0]).num_seconds(), 5, "{headers:?}");
 }
 
 #[tokio::test]

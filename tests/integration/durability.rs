@@ -43,7 +43,7 @@ async fn acknowledged_records_survive_kill_9_once() {
             }
         }
         // The random moment of the kill is the test's subject, not a wait for something.
-        tokio::time::sleep(Duration::from_millis(random.random_range(30..900))).await;
+        tokio::time::sleep(Duration::from_millis(random.random_range(30..1_200))).await;
         server.kill().await;
         while let Some(written) = writers.join_next().await {
             ledger.add(written.unwrap());
@@ -62,7 +62,7 @@ async fn acknowledged_records_survive_kill_9_once() {
     ledger.cache_is_drained(&client).await;
     ledger.check(&client, None).await;
     let acknowledged = ledger.acknowledged();
-    let enough = |kind: &Kind| acknowledged.get(kind).is_some_and(|count| *count >= rounds / 2);
+    let enough = |kind: &Kind| acknowledged.get(kind).is_some_and(|count| *count >= rounds / 4);
     assert!(Kind::ALL.iter().all(|(kind, _)| enough(kind)), "too little was acknowledged to say anything: {acknowledged:?}");
     restarts.sort();
     println!(

@@ -182,3 +182,12 @@ pub fn files(folder: &Path) -> Vec<PathBuf> {
     }
     found
 }
+
+#[tokio::test]
+async fn it_may_open_as_many_files_as_the_system_lets_it() {
+    let server = TestServer::builder().open_files(256).start().await;
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.pid())).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let [soft, hard] = line["Max open files".len()..].split_whitespace().take(2).collect::<Vec<_>>()[..] else { panic!("{line}") };
+    assert!(soft == hard || (hard == "unlimited" && soft == "8192"), "{line}");
+}

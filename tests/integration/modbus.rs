@@ -150,6 +150,7 @@ async fn a_killed_device_is_seen_within_one_interval_delays_nobody_and_returns_b
     let port = dying.kill().await;
     let text = building.trouble_is_told("devices", "plant/dying", killed).await;
     assert!(text.contains(&format!("127.0.0.1:{port}")), "{text}");
+    building.log_says("Failed to scrape plant/dying: 127.0.0.1:").await;
     let all = building.read("plant").await;
     assert!(all["plant/dying/level"]["value_error"].as_str().unwrap().contains(&port.to_string()), "{all}");
     assert!(same(&all["plant/healthy/level"]["value"], &json!(-12345)), "{all}");
@@ -221,6 +222,7 @@ async fn one_refused_point_is_named_and_the_others_go_on() {
     building.add_device("plant/part", &simulator, "part.csv", INTERVAL_S, 1.0).await;
     let text = building.trouble_is_told("points", "plant/part", began).await;
     assert!(text.contains("bad") && text.contains("Modbus exception 2 (Illegal data address)"), "{text}");
+    building.log_says("Failed to scrape point: devices/plant/part/bad: ").await;
     let all = building.read("plant/part").await;
     assert!(all["plant/part/bad"]["value_error"].as_str().unwrap().contains("Illegal data address"), "{all}");
     assert!(same(&all["plant/part/level"]["value"], &json!(-12345)), "{all}");
@@ -490,6 +492,11 @@ impl Building {
         })
         .await;
         text
+    }
+
+    /// Waits until the platform's log has a line with this text.
+    async fn log_says(&self, text: &str) {
+        eventually_async(&format!("the log says {text:?}"), PATIENCE, async || self.server.output().contains(text).then_some(())).await;
     }
 
     /// Waits until nothing is wrong with a device any more.

@@ -37,6 +37,9 @@ pub async fn run(loaded: Loaded, options: &RunOptions) -> anyhow::Result<()> {
     let (home, lock) = Home::open(&settings.home)?;
     let logs = Arc::new(LogBook::new(LOG_LINES_PER_SOURCE));
     let _logging = logging::start(&settings.log, Arc::clone(&logs), Arc::clone(&clock))?;
+    if let Err(error) = process::allow_open_files() {
+        tracing::warn!(%error, "the limit on open files could not be raised");
+    }
     warn_about(&settings, warnings.iter().map(ToString::to_string));
     if let Err(error) = vt_config::add_missing_keys(&settings.config_file, &missing) {
         // A file that is mounted read-only is no reason not to run; without `web-secret-key` in it, sessions end with the process.

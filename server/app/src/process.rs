@@ -1,4 +1,22 @@
-//! What the operating system says about this process. Source: proc(5).
+//! What the operating system says about this process, and what it lets it do. Source: proc(5), getrlimit(2).
+
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
+
+/// Open files where the system sets no limit. VOLTTRON's number.
+const OPEN_FILES_UNLIMITED: u64 = 8192;
+
+/// Raises the limit on open files as far as the system lets us: devices, browsers and databases share it.
+///
+/// # Errors
+/// The system refuses; the limit stays.
+pub fn allow_open_files() -> std::io::Result<()> {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let wanted = if hard == RLIM_INFINITY { OPEN_FILES_UNLIMITED } else { hard };
+    if soft < wanted {
+        setrlimit(Resource::RLIMIT_NOFILE, wanted, hard)?;
+    }
+    Ok(())
+}
 
 /// Memory and processor time of this process.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 use vt_types::Clock;
@@ -12,8 +13,20 @@ use crate::interface::Interface;
 use crate::interfaces::{fake, modbus};
 use crate::registry::Registry;
 
-/// Most sockets that interfaces hold open at once, when nothing else is configured (80 % of the usual 4096 descriptors).
-pub const OPEN_SOCKETS_MAX: usize = 3200;
+/// Open files where the system sets no limit or does not tell it. VOLTTRON's number.
+const OPEN_FILES_UNLIMITED: u64 = 8192;
+
+/// Most sockets that interfaces hold open at once, when nothing else is configured: 80 % of the files that this process may have open, so
+/// that devices leave some to everything else.
+#[must_use]
+pub fn open_sockets_max() -> usize {
+    sockets_of(getrlimit(Resource::RLIMIT_NOFILE).map_or(RLIM_INFINITY, |(soft, _)| soft))
+}
+
+fn sockets_of(open_files: u64) -> usize {
+    let open_files = if open_files == RLIM_INFINITY { OPEN_FILES_UNLIMITED } else { open_files };
+    usize::try_from(open_files / 5 * 4).unwrap_or(usize::MAX).max(1)
+}
 
 /// What interfaces share.
 #[derive(Clone)]
@@ -81,6 +94,13 @@ mod tests {
     use vt_types::SystemClock;
 
     use super::*;
+
+    #[test]
+    fn devices_leave_a_fifth_of_the_open_files_to_others() {
+        assert_eq!([1024, 4096, RLIM_INFINITY, 0].map(sockets_of), [816, 3276, 6552, 1]);
+        let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        assert_eq!(open_sockets_max(), sockets_of(soft));
+    }
 
     #[test]
     fn the_catalogue_is_alphabetical_and_every_entry_builds() {

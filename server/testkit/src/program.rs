@@ -60,7 +60,17 @@ pub async fn run(name: &str, home: &Path, arguments: &[&str], deadline: Duration
 
 /// A command that sees this home and no setting of whoever runs the tests; killed when dropped.
 pub(crate) fn bare(name: &str, home: &Path) -> Command {
-    let mut command = Command::new(program(name));
+    cleaned(Command::new(program(name)), home)
+}
+
+/// The same, begun with at most `open_files` open files; it may allow itself more.
+pub(crate) fn bare_with_open_files(name: &str, home: &Path, open_files: u32) -> Command {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", r#"ulimit -Sn "$0" && exec "$@""#, &open_files.to_string()]).arg(program(name));
+    cleaned(shell, home)
+}
+
+fn cleaned(mut command: Command, home: &Path) -> Command {
     for (key, _) in std::env::vars_os().filter(|(key, _)| key.to_string_lossy().starts_with("VOLTTRON")) {
         command.env_remove(key);
     }

@@ -13,7 +13,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::Child;
 
 use crate::client::Client;
-use crate::program::{Finished, bare, run};
+use crate::program::{Finished, bare, bare_with_open_files, run};
 use crate::wait::eventually_async;
 
 /// Longest wait for the ready line. A start takes well below a second; a loaded machine with a debug build gets some patience.
@@ -28,6 +28,7 @@ pub struct TestServerBuilder {
     home: Option<Arc<TempDir>>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    open_files: Option<u32>,
 }
 
 impl TestServerBuilder {
@@ -51,6 +52,13 @@ impl TestServerBuilder {
         self
     }
 
+    /// Starts the server with a soft limit on open files.
+    #[must_use]
+    pub fn open_files(mut self, soft: u32) -> Self {
+        self.open_files = Some(soft);
+        self
+    }
+
     /// Writes a file below the home before the start.
     #[must_use]
     pub fn file(mut self, name: &str, text: &str) -> Self {
@@ -67,6 +75,7 @@ impl TestServerBuilder {
             home: self.home.unwrap_or_else(new_home),
             arguments: self.arguments,
             environment: self.environment,
+            open_files: self.open_files,
             running: None,
             url: String::new(),
         };
@@ -96,6 +105,7 @@ pub struct TestServer {
     home: Arc<TempDir>,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    open_files: Option<u32>,
     running: Option<Running>,
     url: String,
 }
@@ -185,7 +195,10 @@ impl TestServer {
     /// Starts it on the same home and waits until it is ready; gives how long that took.
     pub async fn start_again(&mut self) -> Duration {
         assert!(self.running.is_none(), "the server runs already");
-        let mut command = bare("volttron", self.home());
+        let mut command = match self.open_files {
+            Some(open_files) => bare_with_open_files("volttron", self.home(), open_files),
+            None => bare("volttron", self.home()),
+        };
         command.arg("--bind-web-address").arg("https://127.0.0.1:0").args(&self.arguments);
         command.envs(self.environment.iter().cloned());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -150,7 +150,9 @@ fn requests(client: &Client, platform: &str, writer: Writer, number: u32) -> Vec
             let path = format!("{agents}/durable.agent/configs/{}", vt_testkit::client::encode(&name));
             vec![create(&name), client.request(Method::DELETE, &path)]
         }
-        Kind::Tag => vec![client.request(Method::PUT, &format!("{agents}/platform.actuator/tag")).json(&json!({"tag": format!("t{number}")}))],
+        Kind::Tag => {
+            vec![client.request(Method::PUT, &format!("{agents}/platform.actuator/tag")).json(&json!({"tag": format!("t{number}")}))]
+        }
         Kind::Priority => vec![client.request(Method::PUT, &format!("{agents}/platform.actuator/enabled?priority={}", number % 100))],
         Kind::Installed => vec![install(&format!("{}{number}", writer.prefix()))],
         Kind::Removed => {

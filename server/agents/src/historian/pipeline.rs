@@ -264,7 +264,7 @@ async fn set_up_only(
 }
 
 /// Status and alerts.
-struct Report {
+pub struct Report {
     context: AgentContext,
     publish_count: u64,
     /// Health, lost publications and whether the store is set up, as last told.
@@ -273,11 +273,13 @@ struct Report {
 }
 
 impl Report {
-    fn new(context: AgentContext, config: &HistorianConfig) -> Self {
+    /// Tells as `context`.
+    pub fn new(context: AgentContext, config: &HistorianConfig) -> Self {
         Self { context, publish_count: config.message_publish_count, told: None, logged_records: 0 }
     }
 
-    fn tell(&mut self, ingest: &Ingest) {
+    /// Tells what is new.
+    pub fn tell(&mut self, ingest: &Ingest) {
         let (health, stored, ready) = (ingest.health(), ingest.stored_count(), ingest.is_ready());
         if self.publish_count > 0 && stored / self.publish_count > self.logged_records / self.publish_count {
             tracing::info!("Historian processed {stored} total records.");

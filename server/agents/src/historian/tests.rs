@@ -164,6 +164,62 @@ async fn item_63_a_failing_database_makes_health_bad_with_an_alert_and_its_retur
 }
 
 #[tokio::test]
+async fn times_out_of_tolerance_are_told_as_an_alert_and_kept_aside() {
+    let home = tempfile::tempdir().unwrap();
+    let mut bench = TestBench::new("platform.historian", home.path());
+    bench.subscribe("alerts/");
+    bench.start(build(json!({"time_tolerance": 5})).unwrap());
+    ready(&bench).await;
+    publish(&bench, "2020-01-01T00:00:00", 50.0);
+    let alert = bench.next_on("alerts/").await;
+    let key = "Historian received records with invalid timestamp. Please check records in time_error table.";
+    assert_eq!(alert.headers.text("alert_key"), Some(key));
+    status(&bench, "BAD", &json!({"records_with_invalid_timestamp": true, "publishing": true})).await;
+    assert_eq!(bench.call("query", vec![json!(TEMPERATURE)]).await.unwrap(), json!({}));
+}
+
+#[tokio::test]
+async fn a_full_cache_is_told_as_an_alert() {
+    let home = tempfile::tempdir().unwrap();
+    let mut bench = TestBench::new("platform.historian", home.path());
+    bench.subscribe("alerts/");
+    let settings = json!({"cache_only_enabled": true, "backup_storage_limit_gb": 0.0001, "backup_storage_report": 0.5});
+    bench.start(build(settings).unwrap());
+    status(&bench, "BAD", &json!({"cache_only_enabled": true, "publishing": false, "cache_full": false})).await;
+    for minute in 0..60 {
+        for second in 0..60 {
+            publish(&bench, &format!("2026-01-01T00:{minute:02}:{second:02}"), 50.0);
+        }
+    }
+    let alert = bench.next_on("alerts/").await;
+    assert_eq!(alert.headers.text("alert_key"), Some("historian_cache_full"), "caching alone is no reason for an alert");
+    status(&bench, "BAD", &json!({"cache_full": true})).await;
+}
+
+#[tokio::test]
+async fn a_database_whose_size_cannot_be_kept_is_told_as_an_alert_and_clears() {
+    let home = tempfile::tempdir().unwrap();
+    let (mut bench, context) = started(home.path(), json!({"readonly": true}));
+    bench.call_until("health.get_status", vec![], |status| status["status"] == "GOOD").await;
+    bench.subscribe("alerts/");
+    let config = HistorianConfig::parse(&Map::new()).unwrap();
+    let cache = vt_historians::cache::Cache::open(&home.path().join("other.sqlite")).await.unwrap();
+    let store: Arc<dyn HistoryStore> = Arc::new(vt_historians::fake::FakeHistory::new());
+    let mut ingest = vt_historians::ingest::Ingest::new(store, cache, &config);
+    let submitted = ingest.begin().await.unwrap().run().await;
+    ingest.finish(submitted, std::time::Instant::now()).await.unwrap();
+    let mut report = pipeline::Report::new(context.clone(), &config);
+    for failed in [true, true, false, true] {
+        ingest.set_size_error(failed);
+        report.tell(&ingest);
+        assert_eq!(context.status().word, if failed { StatusWord::Bad } else { StatusWord::Good });
+        assert_eq!(context.status().context["error_managing_db_size"], json!(failed));
+    }
+    let alerts: Vec<_> = bench.drain().iter().map(|alert| alert.headers.text("alert_key").unwrap_or_default().to_owned()).collect();
+    assert_eq!(alerts, ["error_managing_db_size", "error_managing_db_size"], "each time it begins");
+}
+
+#[tokio::test]
 async fn item_64_records_cached_before_a_crash_are_stored_after_restart() {
     let home = tempfile::tempdir().unwrap();
     let settings = json!({"connection": {"type": "sqlite", "params": {"database": "absent/history.sqlite"}}});

@@ -2,7 +2,7 @@
 //! Source: VOLTTRON documentation, "Platform driver configuration"; `platform_driver/{agent,driver}.py`.
 
 use serde_json::{Map, Value};
-use vt_drivers::catalog::OPEN_SOCKETS_MAX;
+use vt_drivers::catalog::open_sockets_max;
 
 use super::schedule::Spacing;
 
@@ -54,7 +54,7 @@ pub struct Publish {
 /// The main entry. Accepted and without effect here: `max_concurrent_publishes` (publishing never waits), `scalability_test*`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MainConfig {
-    /// `max_open_sockets`: most sockets open at once; null for the default. Takes effect at the next start of the agent.
+    /// `max_open_sockets`: most sockets open at once; null for 80 % of the files that the process may have open. Takes effect at the next start of the agent.
     pub sockets_max: usize,
     /// `driver_scrape_interval` (0.02) and `group_offset_interval` (0), seconds.
     pub spacing: Spacing,
@@ -68,7 +68,7 @@ pub struct MainConfig {
 impl Default for MainConfig {
     fn default() -> Self {
         Self {
-            sockets_max: OPEN_SOCKETS_MAX,
+            sockets_max: open_sockets_max(),
             spacing: Spacing { slot_us: 20_000, group_us: 0 },
             publish: Publish { depth_first_all: true, breadth_first_all: false, depth_first: false, breadth_first: false },
             scrape_at_start: true,

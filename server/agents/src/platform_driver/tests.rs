@@ -257,7 +257,10 @@ async fn a_value_that_came_by_itself_is_published_without_a_synchronized_time() 
     let single = bench.next().await;
     assert_eq!((single.topic.to_string(), &*single.message), (format!("devices/{DEVICE}/temperature"), &json!([51.5, meta])));
     let all = bench.next().await;
-    assert_eq!((all.topic.to_string(), &*all.message), (format!("devices/{DEVICE}/all"), &json!([{"temperature": 51.5}, {"temperature": meta}])));
+    assert_eq!(
+        (all.topic.to_string(), &*all.message),
+        (format!("devices/{DEVICE}/all"), &json!([{"temperature": 51.5}, {"temperature": meta}]))
+    );
     assert_eq!(all.headers.text("SynchronizedTimeStamp"), None);
     assert_eq!(all.headers.text("Date"), all.headers.text("TimeStamp"));
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use tokio::io::AsyncWriteExt;
 use vt_testkit::{TestServer, eventually};
 
 const END_DEADLINE: Duration = Duration::from_secs(5);
@@ -109,11 +110,44 @@ async fn signals_end_everything_in_order() {
 }
 
 #[tokio::test]
+async fn clients_that_never_end_their_requests_do_not_hold_up_the_end() {
+    let mut server = TestServer::start().await;
+    let mut local = tokio::net::UnixStream::connect(server.home().join("run/control.sock")).await.unwrap();
+    local.write_all(b"POST /rpc HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000\r\n\r\n{").await.unwrap();
+    let address = server.url().trim_start_matches("https://").to_owned();
+    let silent = tokio::net::TcpStream::connect(&address).await.unwrap();
+    server.client().get("/healthz").await.expect(200);
+    let (code, took) = server.end(Signal::SIGTERM, END_DEADLINE).await;
+    assert_eq!(code, Some(0), "after {took:?}");
+    drop((local, silent));
+}
+
+#[tokio::test]
 async fn a_second_signal_ends_it_at_once() {
     let mut server = TestServer::demo().await;
     server.signal(Signal::SIGTERM);
     server.signal(Signal::SIGTERM);
     server.ended(END_DEADLINE).await;
+}
+
+#[tokio::test]
+async fn root_is_warned_and_served() {
+    let server = TestServer::start().await;
+    server.client().get("/healthz").await.expect(200);
+    let is_root = nix::unistd::geteuid().is_root();
+    assert_eq!(server.output().contains("running as root"), is_root, "{}", server.output());
+}
+
+#[tokio::test]
+async fn a_log_that_is_moved_away_is_opened_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let (log, moved) = (folder.path().join("volttron.log"), folder.path().join("volttron.log.1"));
+    let server = TestServer::builder().demo().argument("-vv").argument("-l").argument(log.to_string_lossy()).start().await;
+    let lines = |path: &Path| std::fs::read_to_string(path).unwrap_or_default().lines().count();
+    eventually("the log grows", Duration::from_secs(20), || lines(&log) > 5).await;
+    std::fs::rename(&log, &moved).unwrap();
+    eventually("the log goes on under its name", Duration::from_secs(20), || lines(&log) > 0).await;
+    drop(server);
 }
 
 #[tokio::test]
@@ -161,8 +195,43 @@ async fn a_port_in_use_is_said_so_and_leaves_nothing_behind() {
     let address = format!("https://{}", taken.local_addr().unwrap());
     let finished = TestServer::builder().argument("--bind-web-address").argument(&address).refused().await;
     assert!(finished.code.is_some_and(|code| code != 0), "{finished:?}");
-    assert!(finished.stderr.contains(&taken.local_addr().unwrap().port().to_string()), "{finished:?}");
+    let expected = format!("{address} cannot be used: another program listens there");
+    assert!(finished.stderr.contains(&expected), "{finished:?}");
     assert!(!finished.stdout.contains("ready"), "{finished:?}");
+    // An address of the documentation, which no machine has.
+    let foreign = TestServer::builder().argument("--bind-web-address").argument("https://192.0.2.1:0").refused().await;
+    assert!(foreign.code.is_some_and(|code| code != 0) && foreign.stderr.contains("give an address of this machine"), "{foreign:?}");
+}
+
+#[tokio::test]
+async fn places_that_cannot_be_a_home_are_refused_with_one_sentence() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    std::fs::write(&file, "kept").unwrap();
+    // Nobody, root included, can make a directory in the second place.
+    for home in [file.as_path(), Path::new("/proc/volttron")] {
+        let finished = vt_testkit::program::run("volttron", home, &["--bind-web-address", "https://127.0.0.1:0"], END_DEADLINE).await;
+        assert_eq!((finished.code, finished.stdout.as_str()), (Some(1), ""), "{finished:?}");
+        assert_eq!(finished.stderr.lines().count(), 1, "{finished:?}");
+        assert!(finished.stderr.starts_with("volttron: error: ") && finished.stderr.contains(&*home.to_string_lossy()), "{finished:?}");
+        assert_eq!(finished.stderr.matches("os error").count(), 1, "a cause is told once: {finished:?}");
+    }
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "kept");
+}
+
+#[tokio::test]
+async fn wrong_arguments_are_refused_before_anything_is_made() {
+    for arguments in
+        [&["--no-such-option"][..], &["surplus"], &["--bind-web-address"], &["--bind-web-address", "127.0.0.1:1"], &["-c", "/nowhere"]]
+    {
+        let parent = tempfile::tempdir().unwrap();
+        let home = parent.path().join("home");
+        let finished = vt_testkit::program::run("volttron", &home, arguments, END_DEADLINE).await;
+        let expected = if arguments[0] == "-c" { 1 } else { 2 };
+        assert_eq!((finished.code, finished.stdout.as_str()), (Some(expected), ""), "{arguments:?}: {finished:?}");
+        assert!(finished.stderr.contains("error: "), "{arguments:?}: {finished:?}");
+        assert!(!home.exists(), "{arguments:?} made a home");
+    }
 }
 
 async fn setup(server: &TestServer, code: &str, user: &str, password: &str) -> u16 {

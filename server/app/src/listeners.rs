@@ -1,5 +1,6 @@
 //! HTTPS (or HTTP) for everybody, and the local socket for the owner of the home.
 
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -35,8 +36,14 @@ impl WebListener {
     /// With the address and what to do.
     pub fn bind(address: &WebAddress) -> anyhow::Result<Self> {
         let place = address.host_and_port();
-        let socket = TcpListener::bind(&place)
-            .with_context(|| format!("{address} cannot be used; another program may listen there: choose another bind-web-address"))?;
+        let socket = TcpListener::bind(&place).map_err(|error| {
+            let advice = match error.kind() {
+                ErrorKind::AddrInUse => "another program listens there; choose another bind-web-address",
+                ErrorKind::PermissionDenied => "this user may not listen there; choose a port from 1024 upwards in bind-web-address",
+                _ => "give an address of this machine in bind-web-address",
+            };
+            anyhow::Error::from(error).context(format!("{address} cannot be used: {advice}"))
+        })?;
         socket.set_nonblocking(true)?;
         let address = socket.local_addr()?;
         Ok(Self { socket, address })
@@ -105,15 +112,25 @@ impl LocalSocket {
         let failed = || format!("the local socket {} cannot be made; a path may have at most 107 bytes", path.display());
         // The home is locked by this process: a socket that is there belongs to nobody any more.
         match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).with_context(failed),
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error).with_context(failed),
             _ => {}
         }
         let listener = UnixListener::bind(&path).with_context(failed)?;
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).with_context(failed)?;
         let task = tokio::spawn(async move {
-            let served = axum::serve(OwnUser(listener), router).with_graceful_shutdown(stop.cancelled_owned());
-            if let Err(error) = served.await {
-                tracing::error!(%error, "the local socket ended");
+            let served = axum::serve(OwnUser(listener), router).with_graceful_shutdown(stop.clone().cancelled_owned());
+            // A command that waits long, or one that never ends its request, is cut off.
+            let drained = async {
+                stop.cancelled().await;
+                tokio::time::sleep(DRAIN_LIMIT).await;
+            };
+            tokio::select! {
+                ended = served.into_future() => {
+                    if let Err(error) = ended {
+                        tracing::error!(%error, "the local socket ended");
+                    }
+                }
+                () = drained => {}
             }
         });
         Ok((Self { path }, task))

@@ -119,3 +119,31 @@ pub fn signing_key(settings: &Settings, identity: Option<&ServerIdentity>) -> an
 fn read(path: &Path) -> anyhow::Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vt_config::{Environment, Flags, load};
+
+    fn identity(key: &str) -> ServerIdentity {
+        ServerIdentity { certificates_pem: String::new(), key: KeyPem::read(key).unwrap() }
+    }
+
+    fn settings(address: &str) -> Settings {
+        let flags = Flags { bind_web_address: Some(address.to_owned()), ..Flags::default() };
+        load(&flags, &Environment::of(&[("VOLTTRON_HOME", "/nowhere")], None)).unwrap().settings
+    }
+
+    #[test]
+    fn tokens_are_signed_with_the_key_of_the_certificate_or_the_secret_of_http() {
+        let https = settings("https://127.0.0.1:0");
+        let rsa = signing_key(&https, Some(&identity(include_str!("../../pki/testdata/pkcs1-rsa2048.pem"))));
+        assert!(matches!(rsa, Ok(SigningKey::Rs256Pem { public, .. }) if public.contains("PUBLIC KEY")));
+        let ecdsa = signing_key(&https, Some(&identity(include_str!("../../pki/testdata/sec1-p256.pem"))));
+        assert!(matches!(ecdsa, Ok(SigningKey::Es256Pem { .. })));
+        let http = settings("http://127.0.0.1:0");
+        let secret = http.web.secret_key.as_ref().unwrap().expose().as_bytes().to_vec();
+        assert!(matches!(signing_key(&http, None), Ok(SigningKey::Hs256(key)) if key == secret));
+        assert!(signing_key(&https, None).is_err());
+    }
+}

@@ -28,6 +28,19 @@ pub fn clap_exit(error: &clap::Error) -> u8 {
     if error.use_stderr() { 2 } else { 0 }
 }
 
+/// An error with its causes in one line; a cause that the text before it already tells is left out.
+pub fn sentence<'a>(chain: impl Iterator<Item = &'a (dyn std::error::Error + 'static)>) -> String {
+    let mut text = String::new();
+    for cause in chain.map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
 /// The shortest length, at least `min`, at which the first characters of all `uuids` differ.
 pub fn unique_prefix(uuids: &[&str], min: usize) -> usize {
     let longest = uuids.iter().map(|uuid| uuid.len()).max().unwrap_or(0);
@@ -60,6 +73,13 @@ mod tests {
         assert_eq!(unique_prefix(&["8b1e"], 0), 1);
         assert_eq!(unique_prefix(&["8b1e"], 3), 3);
         assert_eq!(unique_prefix(&[], 1), 0);
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let source = std::io::Error::other("pool timed out");
+        let inner = anyhow::Error::from(source).context("the database x cannot be used: pool timed out");
+        assert_eq!(sentence(inner.context("no start").chain()), "no start: the database x cannot be used: pool timed out");
     }
 
     #[test]

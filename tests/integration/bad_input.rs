@@ -139,6 +139,71 @@ async fn hostile_tags_and_topics_come_back_as_they_were() {
 }
 
 #[tokio::test]
+async fn hostile_names_of_users_groups_and_agents_are_refused_by_field_or_come_back_as_they_were() {
+    let server = TestServer::start().await;
+    let client = server.administrator().await;
+    let platform = crate::demonstration::platform(&client).await;
+    let (users, agents) = (format!("/vui/platforms/{platform}/auths/users"), format!("/vui/platforms/{platform}/agents"));
+    let long = "n".repeat(64 * 1024);
+    for (number, name) in HOSTILE.iter().copied().chain(["../x", "..", "", "admin\u{ad}", long.as_str()]).enumerate() {
+        let shown: String = name.chars().take(40).collect();
+        let password = "correct horse battery";
+        let made = client.post(&users, &json!({"name": name, "password": password, "groups": ["vui"]})).await;
+        assert!([201, 400].contains(&made.status), "user {shown:?}: {made:?}");
+        if made.status == 201 {
+            let address = made.header("location").to_owned();
+            assert_eq!(client.get(&address).await.expect(200).json()["name"], json!(name), "{shown:?}");
+            client.with_token(None).post("/authenticate", &json!({"username": name, "password": password})).await.expect(200);
+            client.delete(&address).await.expect(204);
+        } else {
+            assert!(made.json()["error"].as_str().unwrap().contains("user name"), "{shown:?}: {made:?}");
+        }
+        let other = format!("user-{number}");
+        let made = client.post(&users, &json!({"name": other, "password": password, "groups": [name]})).await;
+        assert!([201, 400].contains(&made.status), "group {shown:?}: {made:?}");
+        if made.status == 201 {
+            assert_eq!(client.get(&format!("{users}/{other}")).await.expect(200).json()["groups"], json!([name]), "{shown:?}");
+        }
+        let made = client.post(&agents, &json!({"kind": "listener", "identity": name})).await;
+        assert_eq!(made.status, 400, "identity {shown:?}: {made:?}");
+        assert!(made.json()["error"].as_str().unwrap().contains("identity"), "identity {shown:?}: {made:?}");
+        let kind = client.post(&agents, &json!({"kind": name})).await.expect(400);
+        assert!(kind.json()["error"].is_string() && kind.text.len() < 1_000, "{shown:?}: {kind:?}");
+    }
+    let names = client.get(&users).await.expect(200).json();
+    let hostile = names["links"].as_object().unwrap().keys().filter(|name| HOSTILE.contains(&name.as_str())).count();
+    assert_eq!(hostile, 0, "{names}");
+}
+
+#[tokio::test]
+async fn hostile_users_at_the_log_in_are_just_unknown() {
+    let server = TestServer::start().await;
+    let client = server.client();
+    let long = "n".repeat(64 * 1024);
+    for name in HOSTILE.iter().copied().take(8).chain([long.as_str()]) {
+        let answer = client.post("/authenticate", &json!({"username": name, "password": name})).await;
+        assert_eq!((answer.status, answer.text.as_str()), (401, ""), "{name:.40?}");
+    }
+    assert!(!server.output().contains('\u{0}') && !server.output().contains('\u{202e}'), "{}", server.output());
+}
+
+#[tokio::test]
+async fn a_table_of_a_spreadsheet_is_refused_with_the_line_that_its_editor_shows() {
+    let server = TestServer::start().await;
+    let file = server.home().join("table.csv");
+    std::fs::write(&file, "\u{feff}Point Name,Volttron Point Name\r\na,A\r\n\r\n,\r\nb\r\n").unwrap();
+    let path = file.to_string_lossy().into_owned();
+    let refused = server.vctl(&["config", "store", "platform.driver", "r.csv", &path, "--csv"]).await;
+    assert_eq!(refused.code, Some(20), "{refused:?}");
+    let expected = "config: error: r.csv: line 5 has 1 values but there are 2 columns: column \"Volttron Point Name\" has no value\n";
+    assert_eq!(refused.stderr, expected);
+    std::fs::write(&file, "\u{feff}Point Name,Volttron Point Name\r\na,A\r\nb,A\r\n").unwrap();
+    let refused = server.vctl(&["config", "store", "platform.driver", "r.csv", &path, "--csv"]).await;
+    assert!(refused.stderr.contains("line 3, column Volttron Point Name: the point \"A\" is already defined in line 2"), "{refused:?}");
+    assert_eq!(server.vctl(&["config", "list", "platform.driver"]).await.ok().stdout, "", "nothing half-written");
+}
+
+#[tokio::test]
 async fn a_broken_registry_names_its_line_and_leaves_other_devices_alone() {
     let server = TestServer::demo().await;
     let client = server.administrator().await;

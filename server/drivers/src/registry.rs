@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use serde_json::{Map, Value};
-use vt_types::topic::is_control;
+use vt_types::{Lines, topic::is_control};
 
 /// The column with the topic name of a point, in every registry.
 pub const POINT_NAME: &str = "Volttron Point Name";
@@ -180,10 +180,12 @@ impl Registry {
             None => return Err(RegistryError::Shape("line 1: the header with the column names is missing".into())),
             Some(header) => header_columns(&header.map_err(shape)?)?,
         };
+        let mut lines = Lines::new(text);
         let mut rows = Vec::new();
         for record in records {
             let record = record.map_err(shape)?;
-            let place = Place::Line(record.position().map_or(0, csv::Position::line));
+            let offset = record.position().and_then(|position| usize::try_from(position.byte()).ok()).unwrap_or_default();
+            let place = Place::Line(lines.at(offset));
             if record.iter().all(|field| field.trim().is_empty()) {
                 continue;
             }
@@ -393,6 +395,8 @@ mod tests {
     fn ragged_rows_name_the_line() {
         let error = csv("a,A,F\nb,B\n").unwrap_err();
         assert_eq!(error.to_string(), "line 3: 2 fields, but the header has 3");
+        let error = Registry::from_csv("\u{feff}Point Name,Units\r\n\r\na,\"two\r\nlines\"\r\n\r\nb\r\n".as_bytes()).unwrap_err();
+        assert_eq!(error.to_string(), "line 6: 1 fields, but the header has 2");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Map: `identity` (who), `topic` (where), `headers` and `publication` (what is published), `rpc` (calls and their errors),
 //! `timestamp` and `clock` (when), `health` (how it is), `installation` (what an installed agent carries), `history` (what a historian
-//! keeps), `lazy` (JSON that is parsed at the first look), `envelope` (what passes between remote peers), `key` (CURVE
+//! keeps), `lines` (where in a text), `lazy` (JSON that is parsed at the first look), `envelope` (what passes between remote peers), `key` (CURVE
 //! keys), `error` (the closed set of error kinds that edges translate).
 //!
 //! Invariant: no I/O, no async runtime, no process-wide state. A value of these types is valid; parsing is the only way in.
@@ -17,6 +17,7 @@ pub mod identity;
 pub mod installation;
 pub mod key;
 pub mod lazy;
+pub mod lines;
 pub mod publication;
 pub mod rpc;
 pub mod timestamp;
@@ -32,6 +33,7 @@ pub use identity::{Identity, IdentityError};
 pub use installation::{AgentUuid, InstallationError, Priority, Tag};
 pub use key::{KeyError, PublicKey};
 pub use lazy::{Body, Lazy};
+pub use lines::Lines;
 pub use publication::Publication;
 pub use rpc::{Params, RemoteError, RpcError, RpcRequest};
 pub use timestamp::{Timestamp, TimestampError};

@@ -26,6 +26,10 @@ pub fn choose(template: &str, is_taken: impl Fn(&Identity) -> bool) -> Result<Id
 
 fn parse(text: &str) -> Result<Identity, ServiceError> {
     let identity = Identity::parse(text).map_err(|error| ServiceError::Invalid(error.to_string()))?;
+    // In an address these mean "any", "here" and "above".
+    if ["-", ".", ".."].contains(&text) {
+        return Err(ServiceError::Invalid(format!("the identity {identity} could not be addressed; use letters or digits")));
+    }
     if known::SERVICES.contains(&text) {
         return Err(ServiceError::Invalid(format!("the identity {identity} belongs to a service of the platform")));
     }
@@ -47,7 +51,7 @@ mod tests {
 
     #[test]
     fn service_identities_and_hostile_ones_are_refused() {
-        for bad in ["control", "platform.auth", "platform_web", "", "a b", "../x", "<b>{n}"] {
+        for bad in ["control", "platform.auth", "platform_web", "", "a b", "-", ".", "..", "../x", "<b>{n}"] {
             assert!(matches!(choose(bad, |_| false), Err(ServiceError::Invalid(_))), "{bad}");
         }
     }

@@ -56,7 +56,7 @@ impl Auth {
             self.limiter.wrong(&keys, self.clock.now());
             return Err(ServiceError::Forbidden("the code is wrong; it stands on the console where the platform was started".to_owned()));
         }
-        names::check_user_name(username)?;
+        names::check_new_user_name(username)?;
         names::check_password(password)?;
         let record = self.new_record(password, groups.to_vec()).await?;
         self.users
@@ -80,7 +80,7 @@ impl Auth {
     pub async fn add_user(&self, caller: &Caller, name: &str, password: &str, groups: Vec<String>) -> Result<(), ServiceError> {
         let added = async {
             caller.require_admin()?;
-            names::check_user_name(name)?;
+            names::check_new_user_name(name)?;
             names::check_password(password)?;
             let record = self.new_record(password, names::checked_groups(groups)?).await?;
             self.users

@@ -13,11 +13,30 @@ pub const PASSWORD_BYTES_MAX: usize = 1024;
 /// Most groups of a user.
 const GROUPS_MAX: usize = 32;
 
+/// What holds for every user, also one that was written into the file by hand.
+///
 /// # Errors
 /// `Invalid` tells what is wrong with the name.
 pub fn check_user_name(name: &str) -> Result<(), ServiceError> {
     check_word("a user name", name)?;
+    // It marks callers that are no users.
     if name.contains(':') { Err(ServiceError::Invalid("a user name may not contain ':'".to_owned())) } else { Ok(()) }
+}
+
+/// What also holds for users that are made here: they have an address of their own, and do not look like another one.
+///
+/// # Errors
+/// `Invalid` tells what is wrong with the name.
+pub fn check_new_user_name(name: &str) -> Result<(), ServiceError> {
+    check_user_name(name)?;
+    let problem = if name.contains(['/', '\\']) || matches!(name, "." | "..") {
+        "a user name may not contain '/' or '\\', nor consist of dots"
+    } else if name.chars().any(is_invisible) {
+        "a user name may not contain invisible characters, it would look like another"
+    } else {
+        return Ok(());
+    };
+    Err(ServiceError::Invalid(problem.to_owned()))
 }
 
 /// # Errors
@@ -63,6 +82,11 @@ fn check_word(what: &str, word: &str) -> Result<(), ServiceError> {
     Ok(())
 }
 
+/// Characters without width that are no control characters.
+fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2064}' | '\u{fe00}'..='\u{fe0f}')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,6 +98,16 @@ mod tests {
         }
         for good in ["dana", "é", "<img onerror=1>", "../x", &"é".repeat(64)] {
             assert_eq!(check_user_name(good), Ok(()), "{good:?}");
+        }
+    }
+
+    #[test]
+    fn new_users_have_an_address_and_a_look_of_their_own() {
+        for bad in ["", "local:root", "../x", "a\\b", ".", "..", "admin\u{200b}", "ad\u{ad}min"] {
+            assert!(matches!(check_new_user_name(bad), Err(ServiceError::Invalid(_))), "{bad:?}");
+        }
+        for good in ["dana", "é", "<img onerror=1>", "a.b", "...x"] {
+            assert_eq!(check_new_user_name(good), Ok(()), "{good:?}");
         }
     }
 

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 use vt_backends::ConfigType;
-use vt_types::topic::is_control;
+use vt_types::{Lines, topic::is_control};
 
 use crate::ServiceError;
 
@@ -150,13 +150,14 @@ fn csv(data: &str, ragged: Ragged) -> Result<Value, String> {
     let mut record = csv::StringRecord::new();
     let mut next = |record: &mut csv::StringRecord| reader.read_record(record).map_err(|error| format!("this is no valid CSV: {error}"));
     let mut header: Option<Vec<String>> = None;
+    let mut lines = Lines::new(data);
     let mut rows = Vec::new();
     let mut points = HashMap::new();
     while next(&mut record)? {
         if record.iter().all(|value| value.trim().is_empty()) {
             continue;
         }
-        let line = record.position().map_or(0, csv::Position::line);
+        let line = lines.at(record.position().and_then(|position| usize::try_from(position.byte()).ok()).unwrap_or_default());
         match &header {
             None => header = Some(columns(&record, line)?),
             Some(columns) => {
@@ -265,6 +266,8 @@ mod tests {
         let double = strict(ConfigType::Csv, "a,b,a\n").unwrap_err();
         assert!(double.contains("line 1") && double.contains("\"a\""), "{double}");
         assert!(strict(ConfigType::Csv, "a,,b\n1,2,3\n").unwrap_err().contains("column 2"));
+        let crlf = strict(ConfigType::Csv, "\u{feff}a,b\r\n\r\n1,\"two\r\nlines\"\r\n\r\n1\r\n").unwrap_err();
+        assert!(crlf.starts_with("line 6 has 1 values"), "{crlf}");
         assert!(strict(ConfigType::Csv, "").is_err());
         assert_eq!(parse(ConfigType::Csv, "a,b\n1\n1,2,3\n", Ragged::Accept), Ok(json!([{"a": "1", "b": null}, {"a": "1", "b": "2"}])));
     }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use chrono::Local;
@@ -339,11 +339,18 @@ fn open(path: &PathBuf) -> std::io::Result<File> {
 }
 
 fn write_lines(mut output: Output, lines: &Receiver<String>, lost: &AtomicU64) {
+    let mut looked = Instant::now();
     loop {
-        match lines.recv_timeout(LOOK_INTERVAL) {
+        let line = lines.recv_timeout(LOOK_INTERVAL);
+        // Also while lines come faster than that.
+        if looked.elapsed() >= LOOK_INTERVAL {
+            output.look();
+            looked = Instant::now();
+        }
+        match line {
             Ok(line) if line.is_empty() => return,
             Ok(line) => output.write(&line),
-            Err(std::sync::mpsc::RecvTimeoutError::Timeout) => output.look(),
+            Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {}
             Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return,
         }
         let count = lost.swap(0, Relaxed);
@@ -387,5 +394,24 @@ mod tests {
         assert_eq!(lines[1].as_bytes()[19], b',');
         assert_eq!(book.tail(Some("listener"), 10, None)[0].text, "Peer: pubsub");
         assert_eq!(book.tail(None, 10, None).len(), 2);
+    }
+
+    #[test]
+    fn a_moved_file_is_opened_anew_even_without_a_quiet_second() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let (sender, receiver) = std::sync::mpsc::sync_channel(16);
+        let output = Output::open(&LogTarget::File(path.clone())).unwrap();
+        let writing = std::thread::spawn(move || write_lines(output, &receiver, &AtomicU64::new(0)));
+        sender.send("first\n".to_owned()).unwrap();
+        std::fs::rename(&path, folder.path().join("log.1")).unwrap();
+        let end = Instant::now() + Duration::from_secs(20);
+        while !path.exists() {
+            assert!(Instant::now() < end, "the file was not opened anew");
+            sender.send("line\n".to_owned()).unwrap();
+        }
+        drop(sender);
+        writing.join().unwrap();
+        assert!(std::fs::read_to_string(folder.path().join("log.1")).unwrap().starts_with("first\n"));
     }
 }

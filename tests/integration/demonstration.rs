@@ -105,6 +105,26 @@ async fn the_listener_prints_the_sample_device_every_5_seconds_as_volttron_does(
 }
 
 #[tokio::test]
+async fn a_demonstration_that_starts_again_keeps_what_people_changed() {
+    let mut server = TestServer::demo().await;
+    let registry = server.vctl(&["config", "get", "platform.driver", "meter.csv", "--raw"]).await.ok().stdout;
+    let file = server.home().join("changed.csv");
+    std::fs::write(&file, registry.replace(",kilowatts,", ",megawatts,")).unwrap();
+    assert_ne!(registry, std::fs::read_to_string(&file).unwrap(), "{registry}");
+    server.vctl(&["config", "store", "platform.driver", "meter.csv", &file.to_string_lossy(), "--csv"]).await.ok();
+    server.vctl(&["tag", "--name", "listener*", "mine"]).await.ok();
+    let before = server.vctl(&["list", "-n", "0"]).await.ok().stdout;
+    let names = server.vctl(&["config", "list", "platform.driver"]).await.ok().stdout;
+
+    server.end(nix::sys::signal::Signal::SIGTERM, Duration::from_secs(5)).await;
+    server.start_again().await;
+    assert_eq!(server.vctl(&["list", "-n", "0"]).await.ok().stdout, before);
+    assert_eq!(server.vctl(&["config", "list", "platform.driver"]).await.ok().stdout, names);
+    let kept = server.vctl(&["config", "get", "platform.driver", "meter.csv", "--raw"]).await.ok().stdout;
+    assert!(kept.contains(",megawatts,") && !kept.contains(",kilowatts,"), "{kept}");
+}
+
+#[tokio::test]
 async fn probes_need_no_token_and_metrics_count() {
     let server = TestServer::demo().await;
     let client = server.client();

@@ -8,7 +8,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use vt_app::RunOptions;
 use vt_config::{ConfigError, Environment, Flags, OPTIONS, OptionKind, OptionSpec};
 
-use crate::output::complain;
+use crate::output::{complain, sentence};
 
 /// Options without a value, although a file gives them one.
 const SWITCHES: &[&str] = &["autostart", "monitor", "msgdebug", "resource-monitor", "restricted", "setup-mode", "verify"];
@@ -26,7 +26,7 @@ pub fn main(args: Vec<OsString>) -> u8 {
         Ok(loaded) => match vt_app::run(loaded, &RunOptions { demo: matches.get_flag("demo") }) {
             Ok(()) => 0,
             Err(error) => {
-                complain(&format!("volttron: error: {error:#}"));
+                complain(&format!("volttron: error: {}", sentence(error.chain())));
                 1
             }
         },
@@ -45,6 +45,8 @@ fn command() -> Command {
     let command = Command::new("volttron")
         .about("The VOLTTRON platform: bus, agents, history, pages and API in one process, in the foreground.")
         .version(env!("CARGO_PKG_VERSION"))
+        // As in VOLTTRON: a script may append its own value to another's options.
+        .args_override_self(true)
         .after_help("Every option is also a key in [volttron] of $VOLTTRON_HOME/config, and an environment variable VOLTTRON_<NAME>.")
         .arg(
             Arg::new("home")
@@ -125,6 +127,7 @@ fn flags(matches: &ArgMatches) -> Flags {
         log_format: text("log-format"),
         log_level: list("log-level"),
         message_bus: text("message-bus"),
+        metrics_token: text("metrics-token"),
         refresh_token_minutes: text("refresh-token-minutes"),
         setup_mode: switch("setup-mode").then_some(true),
         verboseness: text("verboseness"),
@@ -172,6 +175,13 @@ mod tests {
         assert_eq!((flags.setup_mode, flags.autostart, flags.unused.as_slice()), (Some(true), Some(false), &["msgdebug".to_owned()][..]));
         assert_eq!(parsed(&["-l", "-"]).log.as_deref(), Some("-"));
         assert!(parsed(&[]).unused.is_empty());
+    }
+
+    #[test]
+    fn of_two_values_the_last_holds() {
+        let flags =
+            parsed(&["--instance-name", "one", "--instance-name", "two", "--vip-address", "tcp://a:1", "--vip-address", "tcp://b:2"]);
+        assert_eq!((flags.instance_name.as_deref(), flags.vip_address.len()), (Some("two"), 2));
     }
 
     #[test]

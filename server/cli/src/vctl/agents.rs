@@ -52,7 +52,7 @@ pub struct Enable {
     #[command(flatten)]
     patterns: Patterns,
     /// Start order, 0 to 99
-    #[arg(short, long, default_value = "50", allow_negative_numbers = true)]
+    #[arg(short, long, default_value = "50", value_parser = priority, allow_negative_numbers = true)]
     priority: String,
 }
 
@@ -99,7 +99,7 @@ impl Agent {
 
 pub fn list(client: &Client, listing: &Listing, as_json: bool) -> Outcome {
     let all = installed(client)?;
-    let shown = shown(&all, &listing.patterns)?;
+    let shown = shown(&all, &listing.patterns, "list")?;
     if as_json {
         let entries = shown.iter().map(|agent| (agent.identity.clone(), agent_json(agent))).collect::<Map<_, _>>();
         return print_json(&Value::Object(entries));
@@ -110,7 +110,7 @@ pub fn list(client: &Client, listing: &Listing, as_json: bool) -> Outcome {
 
 pub fn status(client: &Client, listing: &Listing, as_json: bool) -> Outcome {
     let all = installed(client)?;
-    let shown = shown(&all, &listing.patterns)?;
+    let shown = shown(&all, &listing.patterns, "status")?;
     let states = client.call(CONTROL, "status_agents", vec![])?;
     let healths = client.call("platform.health", "get_platform_health", vec![])?;
     let state_of = |agent: &Agent| {
@@ -154,8 +154,21 @@ pub fn health(client: &Client, patterns: &Patterns) -> Outcome {
 }
 
 pub fn start(client: &Client, patterns: &Patterns) -> Outcome {
-    let all = installed(client)?;
-    for agent in wanted(&all, patterns, "start")? {
+    start_all(client, &wanted(&installed(client)?, patterns, "start")?)
+}
+
+pub fn stop(client: &Client, patterns: &Patterns) -> Outcome {
+    stop_all(client, &wanted(&installed(client)?, patterns, "stop")?)
+}
+
+pub fn restart(client: &Client, patterns: &Patterns) -> Outcome {
+    let agents = wanted(&installed(client)?, patterns, "restart")?;
+    stop_all(client, &agents)?;
+    start_all(client, &agents)
+}
+
+fn start_all(client: &Client, agents: &[Agent]) -> Outcome {
+    for agent in agents {
         let state = client.call(CONTROL, "agent_status", vec![json!(agent.uuid)])?;
         if state[0].is_null() || !state[1].is_null() {
             agent.line("Starting");
@@ -165,9 +178,8 @@ pub fn start(client: &Client, patterns: &Patterns) -> Outcome {
     Ok(())
 }
 
-pub fn stop(client: &Client, patterns: &Patterns) -> Outcome {
-    let all = installed(client)?;
-    for agent in wanted(&all, patterns, "stop")? {
+fn stop_all(client: &Client, agents: &[Agent]) -> Outcome {
+    for agent in agents {
         let state = client.call(CONTROL, "agent_status", vec![json!(agent.uuid)])?;
         if !state[0].is_null() {
             agent.line("Stopping");
@@ -177,20 +189,11 @@ pub fn stop(client: &Client, patterns: &Patterns) -> Outcome {
     Ok(())
 }
 
-pub fn restart(client: &Client, patterns: &Patterns) -> Outcome {
-    stop(client, patterns)?;
-    start(client, patterns)
-}
-
 pub fn enable(client: &Client, enable: &Enable) -> Outcome {
-    let priority = match enable.priority.parse::<u8>() {
-        Ok(number) if number < 100 => format!("{number:02}"),
-        _ => return Err(Failure::new(10, format!("Priority must be an integer from 0 - 99. Received: {}.", printable(&enable.priority)))),
-    };
     let all = installed(client)?;
     for agent in wanted(&all, &enable.patterns, "enable")? {
         agent.line_with_priority(&enable.priority);
-        client.call(CONTROL, "prioritize_agent", vec![json!(agent.uuid), json!(priority)])?;
+        client.call(CONTROL, "prioritize_agent", vec![json!(agent.uuid), json!(enable.priority)])?;
     }
     Ok(())
 }
@@ -253,7 +256,15 @@ pub fn tag(client: &Client, options: &TagOptions) -> Outcome {
 
 impl Agent {
     fn line_with_priority(&self, priority: &str) {
-        line(&format!("Enabling {} {} with priority {}", self.uuid, printable(&self.name), printable(priority)));
+        line(&format!("Enabling {} {} with priority {priority}", self.uuid, printable(&self.name)));
+    }
+}
+
+/// Two digits, as VOLTTRON stores and prints it.
+fn priority(text: &str) -> Result<String, String> {
+    match text.parse::<u8>() {
+        Ok(number) if number < 100 => Ok(format!("{number:02}")),
+        _ => Err("give a whole number from 0 to 99".to_owned()),
     }
 }
 
@@ -305,8 +316,8 @@ fn wanted(all: &[Agent], patterns: &Patterns, command: &str) -> Result<Vec<Agent
 }
 
 /// Agents to show: all, or those that the patterns find.
-fn shown(all: &[Agent], patterns: &Patterns) -> Result<Vec<Agent>, Failure> {
-    if patterns.patterns.is_empty() && !patterns.filters.all_tagged { Ok(all.to_vec()) } else { wanted(all, patterns, "list") }
+fn shown(all: &[Agent], patterns: &Patterns, command: &str) -> Result<Vec<Agent>, Failure> {
+    if patterns.patterns.is_empty() && !patterns.filters.all_tagged { Ok(all.to_vec()) } else { wanted(all, patterns, command) }
 }
 
 fn matching(all: &[Agent], pattern: &str, filters: &Filters) -> Result<Vec<Agent>, Failure> {

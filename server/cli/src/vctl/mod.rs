@@ -17,7 +17,7 @@ use crate::output::{clap_exit, complain};
 
 /// Control a running VOLTTRON platform.
 #[derive(Debug, Parser)]
-#[command(name = "vctl", version, disable_help_subcommand = true)]
+#[command(name = "vctl", version, disable_help_subcommand = true, args_override_self = true)]
 struct Options {
     #[command(flatten)]
     global: Global,

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use reqwest::Method;
 use serde_json::{Value, json};
-use vt_testkit::TestServer;
+use vt_testkit::{Client, TestServer};
 
 #[tokio::test]
 async fn a_log_in_opens_the_api_and_nothing_else_does() {
@@ -134,6 +135,46 @@ async fn the_users_file_may_be_edited_by_hand() {
     std::fs::write(&path, &good[..good.len() / 2]).unwrap();
     tokio::time::timeout(Duration::from_secs(10), client.get("/vui")).await.unwrap().expect(200);
     log_in("kiosk").await.expect(200);
+}
+
+#[tokio::test]
+async fn tokens_over_http_are_hs256_with_the_key_of_the_file_and_outlive_a_restart() {
+    let mut server = TestServer::builder().argument("--bind-web-address").argument("http://127.0.0.1:0").start().await;
+    assert!(server.url().starts_with("http://"), "{}", server.url());
+    let client = server.administrator().await;
+    let header: Value = serde_json::from_slice(&base64url(client.tokens().access.split('.').next().unwrap())).unwrap();
+    assert_eq!(header["alg"], "HS256");
+    let config = server.home().join("config");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let key = text.lines().find_map(|line| line.strip_prefix("web-secret-key = ")).unwrap().to_owned();
+    assert!(key.len() == 130 && key.bytes().all(|byte| byte.is_ascii_hexdigit()), "{text}");
+
+    server.end(Signal::SIGTERM, Duration::from_secs(5)).await;
+    server.start_again().await;
+    let client = client.at(server.url());
+    client.get("/vui").await.expect(200);
+
+    server.end(Signal::SIGTERM, Duration::from_secs(5)).await;
+    std::fs::write(&config, text.replace(&key, &"0123456789".repeat(13))).unwrap();
+    server.start_again().await;
+    client.at(server.url()).get("/vui").await.expect(401);
+}
+
+#[tokio::test]
+async fn a_collector_elsewhere_reads_the_metrics_with_its_token() {
+    let server = TestServer::builder().environment("VOLTTRON_METRICS_TOKEN", "collector-0123456789").start().await;
+    let client = server.client();
+    // A proxy on this machine says that it asks for somebody else.
+    let forwarded = |client: &Client| client.request(Method::GET, "/metrics").header("x-forwarded-for", "192.0.2.7");
+    client.get("/metrics").await.expect(200);
+    client.send(forwarded(&client)).await.expect(401);
+    let wrong = client.with_token(Some("collector-0123456788"));
+    wrong.send(forwarded(&wrong)).await.expect(401);
+    let collector = client.with_token(Some("collector-0123456789"));
+    let metrics = collector.send(forwarded(&collector)).await.expect(200);
+    assert!(metrics.text.contains("volttron_bus_delivered_total "), "{}", metrics.text);
+    collector.get("/vui").await.expect(401);
+    assert!(!server.output().contains("collector-"), "{}", server.output());
 }
 
 fn claims(token: &str) -> Value {

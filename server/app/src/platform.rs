@@ -9,7 +9,7 @@ use anyhow::Context;
 use tokio_util::sync::CancellationToken;
 use vt_backends::AgentLauncher;
 use vt_bus::Bus;
-use vt_config::{Loaded, Settings, VipAddress};
+use vt_config::{Loaded, Secret, Settings, VipAddress};
 use vt_host::{Host, HostConfig};
 use vt_services::{AuthConfig, InstanceInfo, LogBook, PasswordPolicy, Services, ServicesDeps};
 use vt_storage_files::Home;
@@ -86,11 +86,16 @@ pub async fn run(loaded: Loaded, options: &RunOptions) -> anyhow::Result<()> {
     if options.demo {
         demo::set_up(&services).await.context("the demonstration building could not be set up")?;
     }
-    let router = vt_api::router(api_state(&services)).merge(vt_web::router(vt_web::WebState::new(services.clone())));
-    let (socket, local) = LocalSocket::serve(&home.run_dir(), vt_api::local_router(api_state(&services)), stop.clone())?;
+    let metrics_token = settings.web.metrics_token.as_ref();
+    let router = vt_api::router(api_state(&services, metrics_token)).merge(vt_web::router(vt_web::WebState::new(services.clone())));
+    let (socket, local) = LocalSocket::serve(&home.run_dir(), vt_api::local_router(api_state(&services, None)), stop.clone())?;
     let serving = web.serve(tls_config, router, stop.clone())?;
     if settings.autostart {
-        services.agents.autostart().await;
+        tokio::select! {
+            () = services.agents.autostart() => {}
+            // An agent that is slow to start does not hold up the end.
+            () = stop.cancelled() => {}
+        }
     }
     lock.announce()?;
     announce(&url, setup_code.as_deref())?;
@@ -117,11 +122,15 @@ pub async fn run(loaded: Loaded, options: &RunOptions) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn api_state(services: &Services) -> vt_api::ApiState {
-    vt_api::ApiState::new(services.clone()).with_process(|| {
+fn api_state(services: &Services, metrics_token: Option<&Secret>) -> vt_api::ApiState {
+    let state = vt_api::ApiState::new(services.clone()).with_process(|| {
         let used = process::read();
         vt_api::ProcessUse { resident_bytes: used.resident_bytes, cpu_s: used.cpu_s, open_files: used.open_files, threads: used.threads }
-    })
+    });
+    match metrics_token {
+        Some(token) => state.with_metrics_token(token.expose().to_owned()),
+        None => state,
+    }
 }
 
 fn instance(settings: &Settings, url: &str, clock: &dyn Clock) -> InstanceInfo {

@@ -36,6 +36,8 @@ pub struct Flags {
     pub log_level: Vec<String>,
     /// `--message-bus`.
     pub message_bus: Option<String>,
+    /// `--metrics-token`.
+    pub metrics_token: Option<String>,
     /// `--refresh-token-minutes`.
     pub refresh_token_minutes: Option<String>,
     /// `--setup-mode`.
@@ -79,6 +81,7 @@ impl Flags {
             ("log", self.log.clone()),
             ("log-format", self.log_format.clone()),
             ("message-bus", self.message_bus.clone()),
+            ("metrics-token", self.metrics_token.clone()),
             ("refresh-token-minutes", self.refresh_token_minutes.clone()),
             ("setup-mode", self.setup_mode.map(bool_text)),
             ("verboseness", self.verboseness.clone()),

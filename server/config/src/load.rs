@@ -144,6 +144,7 @@ impl Context<'_> {
             certificate: certificate.zip(key).map(|(certificate, key)| CertificateFiles { certificate, key }),
             ca_bundle: self.readable(values, "web-ca-cert"),
             secret_key: values.parsed("web-secret-key", secret_key),
+            metrics_token: values.parsed("metrics-token", metrics_token),
             host_names: values.list("web-host-name", host_name),
             access_token_minutes,
             refresh_token_minutes,
@@ -231,6 +232,14 @@ fn secret_key(text: &str) -> Result<Secret, String> {
         ));
     }
     Ok(Secret::new(text.to_owned()))
+}
+
+fn metrics_token(text: &str) -> Result<Secret, String> {
+    const CHARS_MIN: usize = 16;
+    let usable = text.len() >= CHARS_MIN && text.bytes().all(|byte| byte.is_ascii_graphic());
+    usable.then(|| Secret::new(text.to_owned())).ok_or_else(|| {
+        format!("the token must have at least {CHARS_MIN} letters, digits or signs without blanks; any other could be guessed")
+    })
 }
 
 fn new_secret_key() -> String {

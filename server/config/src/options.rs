@@ -80,6 +80,12 @@ pub const OPTIONS: &[OptionSpec] = &[
         "embedded",
         "embedded: agents inside the server. zmq and rmq are accepted and served by the embedded bus for now.",
     ),
+    ours(
+        "metrics-token",
+        OptionKind::Secret,
+        "",
+        "A collector on another machine reads /metrics with this text as its bearer token; at least 16 characters.",
+    ),
     theirs("monitor", OptionKind::Unused, "", "use the metrics at /metrics"),
     theirs("msgdebug", OptionKind::Unused, "", "the message debugger is not available; use the live log of agents"),
     theirs("publish-address", OptionKind::Unused, "", LEGACY),

@@ -50,6 +50,8 @@ pub struct WebSettings {
     pub ca_bundle: Option<PathBuf>,
     /// Signs tokens; always there when the scheme is http.
     pub secret_key: Option<Secret>,
+    /// Opens `/metrics` for a collector on another machine.
+    pub metrics_token: Option<Secret>,
     /// Further names for the certificate that the platform makes itself.
     pub host_names: Vec<String>,
     /// Life of an access token, in minutes; 1 to 1440.

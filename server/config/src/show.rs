@@ -28,6 +28,7 @@ impl Settings {
             ("log-format", text(if self.log.format == LogFormat::Json { "json" } else { "text" })),
             ("log-level", list(self.log.modules.iter().map(|(module, level)| format!("{module}:{}", level.as_str().to_uppercase())))),
             ("message-bus", text(self.message_bus.as_str())),
+            ("metrics-token", optional(self.web.metrics_token.as_ref().map(|_| "********"))),
             ("refresh-token-minutes", self.web.refresh_token_minutes.to_string()),
             ("setup-mode", boolean(self.setup_mode)),
             ("verboseness", text(self.log.level.as_str())),
@@ -114,6 +115,7 @@ mod tests {
     fn secrets_are_masked() {
         let flags = Flags {
             web_secret_key: Some("hush".repeat(10)),
+            metrics_token: Some("hush".repeat(10)),
             database_url: Some("postgres://vt:hush@db.example.org/vt?password=hush".to_owned()),
             ..Flags::default()
         };

@@ -90,6 +90,8 @@ fn wrong_values_are_refused_with_their_line_and_advice() {
         ("web-ssl-key = /dev/null", "web-ssl-cert is missing; give both or neither"),
         ("web-ssl-cert = /", "/ is not a file"),
         ("web-secret-key = short", "could be guessed"),
+        ("metrics-token = short", "at least 16"),
+        ("metrics-token = sixteen letters or more", "without blanks"),
         ("web-host-name = a b", "neither a host name nor an IP address"),
         ("database-url = mysql://x", "the URL must be sqlite:PATH or postgres://"),
         ("database-url = sqlite:", "write sqlite:PATH"),

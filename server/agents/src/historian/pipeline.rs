@@ -317,7 +317,7 @@ impl Report {
     }
 
     /// Neither store nor cache take anything.
-    fn blocked(&mut self, health: IngestHealth) {
+    pub fn blocked(&mut self, health: IngestHealth) {
         let mut context = health.context();
         context.insert("publishing".to_owned(), false.into());
         context.insert("publications_lost".to_owned(), self.context.peer().lost().into());

@@ -197,7 +197,7 @@ async fn a_full_cache_is_told_as_an_alert() {
 }
 
 #[tokio::test]
-async fn a_database_whose_size_cannot_be_kept_is_told_as_an_alert_and_clears() {
+async fn a_size_that_cannot_be_kept_and_a_writer_that_is_blocked_are_told_as_alerts_and_clear() {
     let home = tempfile::tempdir().unwrap();
     let (mut bench, context) = started(home.path(), json!({"readonly": true}));
     bench.call_until("health.get_status", vec![], |status| status["status"] == "GOOD").await;
@@ -215,8 +215,16 @@ async fn a_database_whose_size_cannot_be_kept_is_told_as_an_alert_and_clears() {
         assert_eq!(context.status().word, if failed { StatusWord::Bad } else { StatusWord::Good });
         assert_eq!(context.status().context["error_managing_db_size"], json!(failed));
     }
+    ingest.set_size_error(false);
+    report.tell(&ingest);
+    for _ in 0..2 {
+        report.blocked(ingest.health());
+        assert_eq!((context.status().word, &context.status().context["publishing"]), (StatusWord::Bad, &json!(false)));
+    }
+    report.tell(&ingest);
+    assert_eq!(context.status().word, StatusWord::Good);
     let alerts: Vec<_> = bench.drain().iter().map(|alert| alert.headers.text("alert_key").unwrap_or_default().to_owned()).collect();
-    assert_eq!(alerts, ["error_managing_db_size", "error_managing_db_size"], "each time it begins");
+    assert_eq!(alerts, ["error_managing_db_size", "error_managing_db_size", "process_loop_failed"], "each time it begins");
 }
 
 #[tokio::test]

@@ -221,10 +221,12 @@ class PointChart {
       details?.addEventListener('toggle', () => this.fillTable(), { once: true });
       return;
     }
+    for (const head of details?.querySelectorAll('[data-thinned]') ?? []) head.hidden = !this.thinned;
     const rows = [];
     for (let index = this.times.length - 1; index >= 0 && rows.length < TABLE_ROWS_MAX; index -= 1) {
       const row = document.createElement('tr');
-      const cells = [fullTime(this.times[index]), format(this.values[index]), this.thinned ? format(this.low[index]) : '', this.thinned ? format(this.high[index]) : ''];
+      const cells = [fullTime(this.times[index]), format(this.values[index])];
+      if (this.thinned) cells.push(format(this.low[index]), format(this.high[index]));
       cells.forEach((text, at) => row.append(Object.assign(document.createElement('td'), { textContent: text, className: at ? 'num' : '' })));
       rows.push(row);
     }

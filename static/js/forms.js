@@ -1,7 +1,8 @@
-// Forms: ask before `data-confirm`, show that work is under way, and send `data-enhance` forms without leaving the page.
+// Forms: ask before `data-confirm`, show that work is under way, and send `data-enhance` forms without leaving the page. Before any form leaves, the
+// server is asked whether the session holds: what was typed must not be lost to a login page or to a server that is away.
 // Without scripts the same forms post and redirect, and the server asks for confirmation on a page of its own.
 import { swapFrom } from './refresh.js';
-import { toLogin } from './session.js';
+import { session, sessionEnded, toLogin } from './session.js';
 import { toast } from './toast.js';
 
 export function startForms() {
@@ -21,9 +22,13 @@ export function startForms() {
     if (form.hasAttribute('data-enhance')) {
       event.preventDefault();
       send(form, event.submitter);
-    } else {
+    } else if (form.dataset.ready) {
+      delete form.dataset.ready;
       // After this event, or the pressed button's value would not be sent.
       setTimeout(() => busy(form, event.submitter, true));
+    } else {
+      event.preventDefault();
+      leave(form, event.submitter);
     }
   });
   addEventListener('pageshow', () => {
@@ -42,9 +47,44 @@ function busy(form, submitter, on) {
   }
 }
 
+/** Sends a form the ordinary way once the server has said that it can be. */
+async function leave(form, submitter) {
+  busy(form, submitter, true);
+  const ready = await prepared(form);
+  busy(form, submitter, false);
+  if (!ready) return unconfirm(form);
+  form.dataset.ready = 'yes';
+  form.requestSubmit(submitter?.isConnected ? submitter : undefined);
+}
+
+/** Whether the form can be sent now; gives it the token that the server will accept. Says why not. */
+async function prepared(form) {
+  let now;
+  try {
+    now = await session();
+  } catch {
+    toast('bad', 'The server could not be reached, so nothing was sent. Try again when the connection is back.');
+    return false;
+  }
+  const page = document.documentElement.dataset;
+  if (page.signedIn === 'yes' && now.user !== page.user) {
+    if (now.user === null) sessionEnded('Nothing was sent; what you entered here stays.');
+    else toast('bad', `Nothing was sent: this page was opened as ${page.user}, and you are logged in as ${now.user} now. Load the page again.`);
+    return false;
+  }
+  if (form.elements.csrf) form.elements.csrf.value = now.csrf;
+  return true;
+}
+
+function unconfirm(form) {
+  delete form.dataset.confirmed;
+  form.querySelector('input[name="confirmed"]')?.remove();
+}
+
 async function send(form, submitter) {
   busy(form, submitter, true);
   try {
+    if (!(await prepared(form))) return;
     const body = new URLSearchParams(new FormData(form, submitter));
     const response = await fetch(form.action, { method: 'POST', body, headers: { accept: 'text/html' } });
     const page = new DOMParser().parseFromString(await response.text(), 'text/html');
@@ -65,8 +105,7 @@ async function send(form, submitter) {
     toast('bad', 'The server could not be reached. Nothing is known about the outcome; look again when the connection is back.');
   } finally {
     busy(form, submitter, false);
-    delete form.dataset.confirmed;
-    form.querySelector('input[name="confirmed"]')?.remove();
+    unconfirm(form);
   }
 }
 

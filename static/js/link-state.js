@@ -17,10 +17,14 @@ export function startLinkState() {
     element.title = state === 'live' ? 'Values arrive as they are published' : 'Values shown may be old until the connection is back';
   };
   live.onState((state, detail) => {
-    clearTimeout(timer);
-    // A reconnect within a moment is not worth alarming anybody.
-    if (state === 'live' || state === 'connecting') show(state);
-    else timer = setTimeout(() => show('offline'), OFFLINE_SHOWN_AFTER_MS);
+    // A reconnect within a moment is not worth alarming anybody; once offline, the page says so until it is live again.
+    if (state === 'live') {
+      clearTimeout(timer);
+      timer = null;
+      show(state);
+    } else if (state === 'offline') {
+      timer ??= setTimeout(() => show(state), OFFLINE_SHOWN_AFTER_MS);
+    }
     if (detail.missed) toast('stale', `This page could not keep up: ${detail.missed} messages were skipped. The newest values are shown.`);
   });
   live.start();

@@ -112,9 +112,9 @@ class Live {
     this.#attempt += 1;
     // 4401 and a refused upgrade both may mean that the access token ran out; renewing is cheap and tells which.
     const signedIn = await renew().catch(() => true);
-    if (!signedIn) return toLogin();
+    if (!signedIn) toLogin();
     const limit = Math.min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** (this.#attempt - 1));
-    const wait = code === 4401 ? 0 : limit * (0.5 + Math.random() / 2);
+    const wait = code === 4401 && signedIn ? 0 : limit * (0.5 + Math.random() / 2);
     this.#timer = setTimeout(() => this.#retryNow(), wait);
   }
 

@@ -1,8 +1,10 @@
 // An agent's log as it is written: `[data-log="<event stream>"]`. Follows the end unless the reader scrolled up; can be paused and filtered.
+import { renew, toLogin } from './session.js';
 import { clockTime } from './time.js';
 
 const LINES_MAX = 2000;
 const HELD_MAX = 2000;
+const AGAIN_MS = 5000;
 const ORDER = ['TRACE', 'DEBUG', 'INFO', 'WARNING', 'ERROR', 'CRITICAL'];
 
 export function startLogs() {
@@ -15,6 +17,7 @@ function start(box) {
   const level = panel.querySelector('[data-log-level]');
   const pause = panel.querySelector('[data-log-pause]');
   const status = panel.querySelector('[data-log-status]');
+  const none = panel.querySelector('[data-log-none]');
   let paused = false;
   let held = [];
   let following = true;
@@ -35,6 +38,7 @@ function start(box) {
       line.hidden = !fits(line);
       box.append(line);
     }
+    if (none) none.hidden = true;
     while (box.children.length > LINES_MAX) box.firstElementChild.remove();
     if (following) box.scrollTop = box.scrollHeight;
   };
@@ -55,18 +59,33 @@ function start(box) {
   });
   box.scrollTop = box.scrollHeight;
 
-  const stream = new EventSource(box.dataset.log);
-  stream.addEventListener('open', () => say(paused ? 'Paused' : 'Following'));
-  stream.addEventListener('error', () => say('Reconnecting'));
-  stream.addEventListener('line', (event) => {
-    const record = JSON.parse(event.data);
-    if (!paused) return add([record]);
-    held.push(record);
-    if (held.length > HELD_MAX) held.shift();
-    say(`Paused, ${held.length} waiting`);
-  });
-  stream.addEventListener('lagged', (event) => add([{ at: new Date().toISOString(), level: 'WARNING', text: `${event.data} lines were skipped because this page could not keep up` }]));
+  const address = new URL(box.dataset.log, location.href);
+  let stream = null;
+  const open = () => {
+    stream?.close();
+    stream = new EventSource(address);
+    stream.addEventListener('open', () => say(paused ? 'Paused' : 'Following'));
+    stream.addEventListener('error', failed);
+    stream.addEventListener('line', (event) => {
+      if (event.lastEventId) address.searchParams.set('after', event.lastEventId);
+      const record = JSON.parse(event.data);
+      if (!paused) return add([record]);
+      held.push(record);
+      if (held.length > HELD_MAX) held.shift();
+      say(`Paused, ${held.length} waiting`);
+    });
+    stream.addEventListener('lagged', (event) => add([{ at: new Date().toISOString(), level: 'WARNING', text: `${event.data} lines were skipped because this page could not keep up` }]));
+  };
+  const failed = async () => {
+    say('Reconnecting');
+    if (stream.readyState !== EventSource.CLOSED) return;
+    // The browser gives up on any answer but a stream: from a server that is starting, or when the session has ended.
+    if (!(await renew().catch(() => true))) toLogin();
+    setTimeout(() => { if (stream.readyState === EventSource.CLOSED) open(); }, AGAIN_MS);
+  };
+  open();
   addEventListener('pagehide', () => stream.close());
+  addEventListener('pageshow', (event) => { if (event.persisted) open(); });
 }
 
 function render(record) {

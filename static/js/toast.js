@@ -11,13 +11,15 @@ const icon = (name) => {
   return svg;
 };
 
-export function toast(tone, text) {
+/** Shows a message; `link` of `{href, words}` stands after it and opens in another window. */
+export function toast(tone, text, link) {
   const region = document.querySelector('[data-toasts]');
   if (!region) return;
   const notice = document.createElement('div');
   notice.className = `notice ${tone}`;
   const words = document.createElement('div');
   words.textContent = text;
+  if (link) words.append(' ', Object.assign(document.createElement('a'), { href: link.href, textContent: link.words, target: '_blank', rel: 'noopener' }));
   const close = document.createElement('button');
   close.type = 'button';
   close.className = 'button ghost small icon-only';

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { PASSWORD, USER, eventually, openApi, writablePoint } from "./lib/api.mjs";
-import { WIDE, assertAccessible, assertNoSidewaysScroll, assertQuiet, inspect, openPage, startBrowser } from "./lib/browser.mjs";
+import { NARROWEST, WIDE, assertAccessible, assertNoSidewaysScroll, assertQuiet, inspect, openPage, startBrowser } from "./lib/browser.mjs";
 import { startServer } from "./lib/server.mjs";
 
 let server;
@@ -106,6 +106,8 @@ test("a written point shows its value and is found in the history", async () => 
   await page.goto(at(`/devices/${topic}`));
   await page.getByLabel(/^New value/).fill(String(wanted));
   await page.getByRole("button", { name: "Write" }).click();
+  await page.getByText(/^Written: /).waitFor();
+  assert.equal(Number(await page.getByLabel(/^New value/).inputValue()), wanted, "pressing Write again would undo the write");
   await eventually("the written value is shown", async () => Number(await page.locator(".reading [data-value]").textContent()) === wanted);
   await page.getByText(new RegExp(`by ${USER}`)).first().waitFor();
 
@@ -164,7 +166,7 @@ test("hostile names are shown as text and never act", async () => {
     await page.goto(at(path));
     assert.equal(await page.locator("img[onerror], main u, main i, main b > script").count(), 0, path);
     await assertAccessible(page, `hostile ${path}`);
-    await page.setViewportSize({ width: 360, height: 740 });
+    await page.setViewportSize(NARROWEST);
     await assertNoSidewaysScroll(page, `hostile ${path}`);
     await page.setViewportSize(WIDE);
   }
@@ -223,12 +225,15 @@ test("every page is accessible, fits its window and makes no noise", async () =>
     ["overview", "/"],
     ["agents", "/agents"],
     ["agent", "/agents/platform.driver"],
+    ["agent-log", "/agents/listener"],
     ["config-new", "/agents/platform.driver/configs"],
     ["config", `/agents/platform.driver/configs/devices/${device}`],
     ["devices", "/devices"],
+    ["place", `/devices/${device.split("/").slice(0, -1).join("/")}`],
     ["device", `/devices/${device}`],
     ["point", `/devices/${topic}`],
     ["search", "/search?q=a"],
+    ["search-nothing", "/search?q=nothing-is-called-so"],
     ["components", "/components"],
   ]) {
     const answer = await page.goto(at(path));
@@ -243,4 +248,81 @@ test("every page is accessible, fits its window and makes no noise", async () =>
   page.expected(/status 404|console error: Failed to load resource/);
   assertQuiet(page);
   await page.close();
+});
+
+test("devices that fail say why, on every page that shows them", async () => {
+  const page = await openPage(browser.context);
+  const base = `${api.base}/agents/platform.driver/configs`;
+  const csv = "Reference Point Name,Volttron Point Name,Units,Modbus Register,Writable,Point Address\nA,Flow,l/s,>H,TRUE,1\n";
+  await api.context.put(`${base}/registry_configs/plant.csv`, { data: csv, headers: { "content-type": "text/csv" } });
+  // Nothing listens on the discard port of the loopback interface.
+  const chiller = { driver_type: "modbus", driver_config: { device_address: "127.0.0.1", port: 9, slave_id: 1 }, registry_config: "config://registry_configs/plant.csv", interval: 1 };
+  await api.context.put(`${base}/devices/plant/cellar/chiller`, { data: chiller });
+  await api.context.put(`${base}/devices/plant/cellar/pump`, { data: { ...chiller, registry_config: "config://absent.csv" } });
+
+  await page.goto(at("/"));
+  await page.locator("#trouble").getByText("plant/cellar/chiller").waitFor();
+  await page.locator("#trouble").getByText("plant/cellar/pump").waitFor();
+  await page.locator("#rollup").getByText("platform.driver").waitFor();
+  assert.doesNotMatch(await page.locator("#rollup").textContent(), /[{}\\]/, "a reason is shown as JSON");
+  await inspect(page, "overview-trouble");
+  for (const [name, path] of [["device-failing", "/devices/plant/cellar/chiller"], ["device-misconfigured", "/devices/plant/cellar/pump"], ["point-failing", "/devices/plant/cellar/chiller/Flow"]]) {
+    await page.goto(at(path));
+    await page.locator("main .notice.bad").first().waitFor();
+    await inspect(page, name);
+  }
+  assertQuiet(page);
+  await page.getByLabel(/^New value/).fill("20");
+  await page.getByRole("button", { name: "Write" }).click();
+  await page.getByRole("alert").first().waitFor();
+  assert.equal(await page.getByLabel(/^New value/).inputValue(), "20");
+  page.expected(/status 5\d\d: POST|console error: Failed to load resource/);
+  for (const name of ["chiller", "pump"]) await api.context.delete(`${base}/devices/plant/cellar/${name}`);
+  await page.close();
+});
+
+test("what was typed outlives the session and the server", async () => {
+  const other = await startBrowser();
+  try {
+    const [page, elsewhere] = [await openPage(other.context), await openPage(other.context)];
+    await logIn(page);
+    await page.goto(at("/agents/listener/configs"));
+    await page.getByLabel("Name").fill("typed");
+    await page.getByLabel("Content").fill('{"typed": "once"}');
+
+    await elsewhere.goto(at("/devices"));
+    await elsewhere.locator(".menu summary").click();
+    await elsewhere.getByRole("button", { name: "Log out" }).click();
+    await elsewhere.waitForURL(/\/login/);
+    await page.getByRole("button", { name: "Save" }).click();
+    await page.getByText(/Nothing was sent/).waitFor();
+    assert.equal(await page.getByLabel("Content").inputValue(), '{"typed": "once"}');
+    await assertAccessible(page, "session ended");
+    await logIn(elsewhere);
+    await page.getByRole("button", { name: "Save" }).click();
+    await page.getByText("Saved. A running agent has been told.").waitFor();
+
+    const log = elsewhere;
+    await log.goto(at("/agents/listener"));
+    await page.getByLabel("Content").fill('{"typed": "twice"}');
+    await server.kill();
+    await page.locator('[data-link-state][data-state="offline"]').waitFor();
+    await page.getByRole("button", { name: "Save" }).click();
+    await page.getByText(/could not be reached, so nothing was sent/).waitFor();
+    assert.equal(await page.getByLabel("Content").inputValue(), '{"typed": "twice"}');
+    server = await startServer(["--demo"], server);
+    await page.locator('[data-link-state][data-state="live"]').waitFor({ timeout: 30 * SECONDS });
+    await page.getByRole("button", { name: "Save" }).click();
+    await page.getByText("Saved. A running agent has been told.").waitFor();
+
+    // Lines of the new run are numbered from one; the page that followed the former run shows them all the same.
+    const newest = () => log.locator(".log-line time").last().getAttribute("datetime");
+    const restarted = new Date().toISOString();
+    await eventually("the log goes on", async () => (await newest()) > restarted, 30 * SECONDS);
+    await log.locator('[data-link-state][data-state="live"]').waitFor({ timeout: 30 * SECONDS });
+    await log.getByRole("button", { name: "Restart listener" }).click();
+    await log.locator(".toasts .notice.good").waitFor();
+  } finally {
+    await other.stop();
+  }
 });

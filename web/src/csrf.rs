@@ -1,6 +1,6 @@
 //! Protection of state changes against other sites: the browser's own word (`Sec-Fetch-Site`, else `Origin`) and a token in every form that is
 //! bound to the session. Cookies are `SameSite=Strict` besides. The key lives as long as the process: a form that is older than the server is
-//! refused with advice, and its page simply loaded again.
+//! refused with advice; with scripts it asks `/session` for its new token before it is sent.
 
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, Uri, header};

@@ -114,8 +114,8 @@ impl IntoResponse for PageError {
 pub fn sentence(text: &str) -> String {
     let mut chars = text.trim().chars();
     let mut sentence: String = chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default();
-    // Identities and method names keep their spelling.
-    if text.split(' ').next().is_some_and(|word| word.contains(['.', '_', '/'])) {
+    // Identities, method names and what a colon follows keep their spelling.
+    if text.trim().split(' ').next().is_some_and(|word| word.contains(['.', '_', '/', ':'])) {
         sentence = text.trim().to_owned();
     }
     if !sentence.is_empty() && !sentence.ends_with(['.', '!', '?']) {
@@ -135,6 +135,7 @@ mod tests {
     fn sentences_are_sentences() {
         assert_eq!(sentence("agent is already running"), "Agent is already running.");
         assert_eq!(sentence("platform.driver did not answer"), "platform.driver did not answer.");
+        assert_eq!(sentence("config: this is no valid JSON"), "config: this is no valid JSON.");
         assert_eq!(sentence(""), "");
     }
 

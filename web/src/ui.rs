@@ -119,7 +119,25 @@ pub fn code_name(text: &str) -> Html {
 
 fn name_with(text: &str, class: &str) -> Html {
     let shown = cut(text, NAME_CHARS_MAX);
-    Html(format!(r#"<bdi class="{class}" title="{}">{}</bdi>"#, Escaped(&cut(text, TITLE_CHARS_MAX)), Escaped(&shown)))
+    Html(format!(r#"<bdi class="{class}" title="{}">{}</bdi>"#, Escaped(&cut(text, TITLE_CHARS_MAX)), Breakable(&shown)))
+}
+
+/// Escaped text that may be broken after its separators and before a capital inside a word, so that long names wrap where people read a joint.
+struct Breakable<'a>(&'a str);
+
+impl fmt::Display for Breakable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut from = 0;
+        let mut before = ' ';
+        for (at, c) in self.0.char_indices() {
+            if matches!(before, '/' | '_' | '.' | '-' | ':') || (before.is_lowercase() && c.is_uppercase()) {
+                write!(f, "{}<wbr>", Escaped(&self.0[from..at]))?;
+                from = at;
+            }
+            before = c;
+        }
+        write!(f, "{}", Escaped(&self.0[from..]))
+    }
 }
 
 /// Text from elsewhere inside a sentence.
@@ -281,6 +299,12 @@ mod tests {
         let long = name(&"x".repeat(65_536)).to_string();
         assert!(long.len() < 1400, "{}", long.len());
         assert!(state(Tone::Bad, "<b>").to_string().contains("&lt;b&gt;"));
+    }
+
+    #[test]
+    fn long_names_may_break_at_their_joints_and_keep_a_whole_title() {
+        let shown = name("a/SupplyAir_b<").to_string();
+        assert_eq!(shown, r#"<bdi class="name" title="a/SupplyAir_b&lt;">a/<wbr>Supply<wbr>Air_<wbr>b&lt;</bdi>"#);
     }
 
     #[test]

@@ -47,7 +47,10 @@ fn tags(page: &str) -> Vec<String> {
                 _ => {}
             }
         }
-        tags.push(tag);
+        // Where a name may break depends on the name; the mark has neither content nor attributes.
+        if tag != "<wbr" {
+            tags.push(tag);
+        }
         rest = &rest[end..];
     }
     tags

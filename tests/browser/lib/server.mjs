@@ -10,10 +10,11 @@ const repository = resolve(dirname(fileURLToPath(import.meta.url)), "../../..");
 const programs = process.env.VT_TEST_PROGRAMS ?? join(process.env.CARGO_TARGET_DIR ?? join(repository, "target"), "debug");
 const START_DEADLINE_MS = 30_000;
 
-export async function startServer(extra = ["--demo"]) {
-  const home = await mkdtemp(join(tmpdir(), "vt-browser-"));
+// `again` of a server that was killed starts it on the same home and port.
+export async function startServer(extra = ["--demo"], again = null) {
+  const home = again?.home ?? (await mkdtemp(join(tmpdir(), "vt-browser-")));
   const environment = Object.fromEntries(Object.entries(process.env).filter(([key]) => !key.startsWith("VOLTTRON") && key !== "RUST_LOG"));
-  const child = spawn(join(programs, "volttron"), ["--bind-web-address", "https://127.0.0.1:0", ...extra], {
+  const child = spawn(join(programs, "volttron"), ["--bind-web-address", again?.url ?? "https://127.0.0.1:0", ...extra], {
     env: { ...environment, VOLTTRON_HOME: home },
     stdio: ["ignore", "pipe", "pipe"],
   });
@@ -52,6 +53,12 @@ export async function startServer(extra = ["--demo"]) {
       const folder = join(home, "certificates/certs");
       const name = (await readdir(folder)).find((name) => name.endsWith("-root-ca.crt"));
       return join(folder, name);
+    },
+    // Ends it as a power failure would; its home stays.
+    async kill() {
+      reap();
+      await ended;
+      process.removeListener("exit", reap);
     },
     async stop() {
       child.kill("SIGTERM");

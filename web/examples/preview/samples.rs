@@ -284,7 +284,7 @@ impl Samples {
                     ]
                 })
                 .collect(),
-            log_seq: 72,
+            log_place: "0-72".to_owned(),
             may_remove: true,
         }
     }

@@ -176,13 +176,17 @@ pub async fn log_out(cx: Cx, Checked(Empty {}): Checked<Empty>) -> Result<Respon
     Ok(response)
 }
 
-/// `GET /session`: who is logged in and until when, or `{"user": null}`; passing `cx::layer` has renewed it if that was due. Not an error
-/// without a session: pages ask in order to know.
+/// `GET /session`: who is logged in and until when, or `"user": null`; passing `cx::layer` has renewed it if that was due. Not an error
+/// without a session: pages ask in order to know. `csrf` is the token of forms from now on: with it a form that is older than its session, or
+/// than the server's last start, is sent with what was typed into it.
 pub async fn session(cx: Cx) -> Response {
+    let csrf = cx.web.csrf.token(&cx.subject);
     match &cx.session {
-        Some(session) => Json(json!({"user": session.user, "groups": session.groups, "expires_at": ui::stamp(session.access_expires_at)}))
-            .into_response(),
-        None => Json(json!({"user": null})).into_response(),
+        Some(session) => {
+            Json(json!({"user": session.user, "groups": session.groups, "expires_at": ui::stamp(session.access_expires_at), "csrf": csrf}))
+                .into_response()
+        }
+        None => Json(json!({"user": null, "csrf": csrf})).into_response(),
     }
 }
 

@@ -70,8 +70,8 @@ pub struct AgentPage {
     pub methods_problem: Option<String>,
     /// The newest log lines, oldest first.
     pub log: Vec<LogRow>,
-    /// Number of the newest.
-    pub log_seq: u64,
+    /// Where the stream of new lines goes on.
+    pub log_place: String,
     /// Whether the viewer may remove it.
     pub may_remove: bool,
 }
@@ -129,7 +129,7 @@ pub async fn show(viewer: Viewer, Path(name): Path<String>) -> Result<Response, 
         installed: agent.is_some(),
         methods,
         methods_problem,
-        log_seq: log.last().map_or(0, |line| line.seq),
+        log_place: log::place(services, log.last().map_or(0, |line| line.seq)),
         log: log.iter().map(LogRow::of).collect(),
         may_remove: viewer.caller.is_admin(),
     })

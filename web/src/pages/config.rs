@@ -4,6 +4,7 @@ use askama::Template;
 use axum::extract::Path;
 use axum::response::Response;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use vt_services::ConfigType;
 use vt_types::timestamp::Timestamp;
 use vt_types::{ErrorKind, Identity};
@@ -128,7 +129,7 @@ pub async fn show(viewer: Viewer, Path((agent, name)): Path<(String, String)>) -
     let view = viewer.cx.web.services.configs.get(&identity, &name).ok_or_else(|| missing(&identity, &name))?;
     let mut show = ConfigPage::of(&viewer, &identity).existing(&view.name);
     show.kind = view.config_type.as_str();
-    show.text = view.data;
+    show.text = if view.config_type == ConfigType::Json { spread(&view.data) } else { view.data };
     show.modified = view.modified;
     page(&show)
 }
@@ -168,6 +169,59 @@ pub async fn change(
     Ok(back_with(&viewer.cx, &agent_href, Tone::Good, format!("{} is deleted.", view.name)))
 }
 
+/// JSON that stands in one line, as tools store it, spread over lines for reading. Every token stays as it was written; what people laid out
+/// themselves, and what is no plain JSON, stays as it is.
+fn spread(text: &str) -> String {
+    let line = text.trim();
+    if line.contains('\n') || serde_json::from_str::<IgnoredAny>(line).is_err() {
+        return text.to_owned();
+    }
+    let mut spread = String::new();
+    let mut depth = 0_usize;
+    let (mut quoted, mut escaped) = (false, false);
+    let mut chars = line.chars().filter(|c| !matches!(c, '\r' | '\t')).peekable();
+    while let Some(c) = chars.next() {
+        if quoted {
+            spread.push(c);
+            quoted = escaped || c != '"';
+            escaped = c == '\\' && !escaped;
+            continue;
+        }
+        let indent = |spread: &mut String, depth: usize| {
+            spread.push('\n');
+            spread.extend(std::iter::repeat_n("  ", depth));
+        };
+        match c {
+            ' ' => {}
+            '{' | '[' => {
+                spread.push(c);
+                while chars.next_if_eq(&' ').is_some() {}
+                if chars.peek().is_some_and(|next| !matches!(next, '}' | ']')) {
+                    depth += 1;
+                    indent(&mut spread, depth);
+                } else {
+                    spread.extend(chars.next());
+                }
+            }
+            '}' | ']' => {
+                depth = depth.saturating_sub(1);
+                indent(&mut spread, depth);
+                spread.push(c);
+            }
+            ',' => {
+                spread.push(c);
+                indent(&mut spread, depth);
+            }
+            ':' => spread.push_str(": "),
+            c => {
+                quoted = c == '"';
+                spread.push(c);
+            }
+        }
+    }
+    spread
+}
+
 async fn store(viewer: &Viewer, identity: &Identity, name: &str, form: &ConfigForm) -> Result<Response, PageError> {
     let kind = ConfigType::parse(&form.r#type).ok_or_else(|| PageError::invalid("Choose JSON, CSV or plain text as the type."))?;
     // Browsers send line ends of forms as CR LF, whatever the text had.
@@ -179,4 +233,20 @@ async fn store(viewer: &Viewer, identity: &Identity, name: &str, form: &ConfigFo
 
 fn missing(identity: &Identity, name: &str) -> PageError {
     PageError::not_found(format!("{identity} has no configuration entry named {}.", ui::plain(name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_in_one_line_is_spread_and_its_tokens_stay() {
+        let line = r#"{"a":{}, "b": [ ], "c\\\"}":[1.50,"x, {y}: \\"],"d":12345678901234567890123}"#;
+        let expected = "{\n  \"a\": {},\n  \"b\": [],\n  \"c\\\\\\\"}\": [\n    1.50,\n    \"x, {y}: \\\\\"\n  ],\n  \"d\": 12345678901234567890123\n}";
+        assert_eq!(spread(line), expected);
+        assert_eq!(spread(expected), expected);
+        for other in ["{\"a\": 1,}", "", "21", "{ # comment }"] {
+            assert_eq!(spread(other), other);
+        }
+    }
 }

@@ -8,6 +8,7 @@ use axum::extract::{Path, Query};
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Deserialize;
+use serde_json::Value;
 use vt_services::{AuditRecord, DeviceNode, DeviceTree, HistoryQuery, PointRef, Services};
 use vt_types::timestamp::{self, Timestamp};
 use vt_types::{ErrorKind, Identity};
@@ -172,7 +173,9 @@ async fn point_page(viewer: &Viewer, node: &DeviceNode, index: usize, refused: O
     let kind = point.kind;
     let (draft, problem) = match refused {
         Some(refused) => (refused.draft, Some(refused.problem)),
-        None => (if point.raw.is_some() { point.value.clone() } else { String::new() }, None),
+        None => {
+            (unread_write(last_write.as_ref(), point.at).unwrap_or_else(|| point.raw.as_ref().map(ui::value).unwrap_or_default()), None)
+        }
     };
     PointPage {
         frame: viewer.cx.frame(Section::Devices),
@@ -196,6 +199,13 @@ async fn point_page(viewer: &Viewer, node: &DeviceNode, index: usize, refused: O
         device,
         point,
     }
+}
+
+/// The value of a write that no reading has followed yet: what the form holds then, lest pressing the button again would undo the write.
+fn unread_write(write: Option<&AuditRecord>, read_at: Option<Timestamp>) -> Option<String> {
+    let write = write.filter(|write| write.success && read_at.is_none_or(|at| at < write.at))?;
+    let value: Value = serde_json::from_str(write.detail.strip_prefix("value ")?).ok()?;
+    Some(ui::value(&value))
 }
 
 fn last(record: AuditRecord) -> LastWrite {
@@ -257,21 +267,20 @@ async fn change_point(viewer: &Viewer, node: &DeviceNode, index: usize, form: &C
     let services = &viewer.cx.web.services;
     let info = &node.points[index];
     let point = PointRef { path: node.path.clone(), point: info.name.clone() };
-    let done = if form.r#do == "revert" {
-        services.devices.revert_point(&viewer.caller, &point).await.map(|()| "The point is reverted.".to_owned())
-    } else {
-        let (_, reading) = row(viewer, node).await;
-        let device = DeviceRow::of(node, None, None, viewer.cx.now);
-        let value = match PointRow::of(&device, info, &reading).kind.read(&form.value) {
-            Ok(value) => value,
-            Err(problem) => return refuse(viewer, node, index, form, problem, StatusCode::UNPROCESSABLE_ENTITY).await,
+    let done =
+        if form.r#do == "revert" {
+            services.devices.revert_point(&viewer.caller, &point).await.map(|()| "The point is reverted.".to_owned())
+        } else {
+            let (_, reading) = row(viewer, node).await;
+            let device = DeviceRow::of(node, None, None, viewer.cx.now);
+            let value = match PointRow::of(&device, info, &reading).kind.read(&form.value) {
+                Ok(value) => value,
+                Err(problem) => return refuse(viewer, node, index, form, problem, StatusCode::UNPROCESSABLE_ENTITY).await,
+            };
+            services.devices.write(&viewer.caller, &point, value).await.map(|value| {
+                format!("Written: {} {}", ui::value(&value), info.units).trim_end().to_owned() + ". The next reading shows it."
+            })
         };
-        services
-            .devices
-            .write(&viewer.caller, &point, value)
-            .await
-            .map(|value| format!("Written: {} {}", ui::value(&value), info.units).trim_end().to_owned() + ".")
-    };
     match done {
         Ok(text) => Ok(back_with(&viewer.cx, href, Tone::Good, text)),
         Err(error) if error.kind() == ErrorKind::Forbidden => Err(error.into()),

@@ -73,11 +73,22 @@ pub async fn download(viewer: Viewer, Path(name): Path<String>) -> Result<Respon
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8".to_owned()), (header::CONTENT_DISPOSITION, disposition)], text).into_response())
 }
 
-/// Where a stream goes on.
+/// Where a stream goes on: after this place.
 #[derive(Debug, Deserialize)]
 pub struct After {
     #[serde(default)]
-    after: u64,
+    after: String,
+}
+
+/// A place in the log that no other run of the server has: numbers of lines begin anew with every start.
+pub fn place(services: &Services, seq: u64) -> String {
+    format!("{}-{seq}", services.instance.started_at.timestamp_millis())
+}
+
+/// The number at a place of this run; a place of another run is before everything.
+fn number_at(services: &Services, text: &str) -> u64 {
+    let seq = text.rsplit_once('-').and_then(|(_, seq)| seq.parse().ok()).unwrap_or(0);
+    if place(services, seq) == text { seq } else { 0 }
 }
 
 /// `GET /agents/{identity}/log/stream`: events `line` with `{at, level, text}` and id, `lagged` with a count.
@@ -89,8 +100,8 @@ pub async fn stream(
 ) -> Result<Response, PageError> {
     let identity = identity(&name)?;
     // A browser that reconnects says which line it had.
-    let resumed = headers.get("last-event-id").and_then(|id| id.to_str().ok()).and_then(|id| id.parse().ok());
-    let after = resumed.unwrap_or(query.after);
+    let resumed = headers.get("last-event-id").and_then(|id| id.to_str().ok());
+    let after = number_at(&viewer.cx.web.services, resumed.unwrap_or(&query.after));
     let logs = &viewer.cx.web.services.logs;
     let news = logs.follow();
     let waiting = logs.tail(Some(identity.as_str()), TAIL_LINES, Some(after));
@@ -141,6 +152,6 @@ impl Follower {
     fn event(&mut self, line: &LogLine) -> Event {
         self.after = line.seq;
         let record = json!({"at": ui::stamp(line.at), "level": line.level.as_str(), "text": ui::visible(&line.text)});
-        Event::default().event("line").id(line.seq.to_string()).data(record.to_string())
+        Event::default().event("line").id(place(&self.web.services, line.seq)).data(record.to_string())
     }
 }

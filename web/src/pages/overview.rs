@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use askama::Template;
 use axum::response::Response;
+use serde_json::Value;
 use vt_services::devices::DeviceStatus;
 use vt_services::{AlertRecord, BusView, RunState, Services};
 use vt_types::timestamp::Timestamp;
@@ -80,8 +81,8 @@ pub struct AgentCounts {
 }
 
 impl AgentCounts {
-    fn failed_words(&self) -> &'static str {
-        if self.failed == 1 { "1 failed" } else { "Some failed" }
+    fn failed_words(&self) -> String {
+        format!("{} failed", self.failed)
     }
     fn waiting_words(&self) -> String {
         format!("{} restarting", self.waiting)
@@ -296,7 +297,13 @@ fn rollup(services: &Services, agents: &[AgentRow], bad_devices: &[&DeviceRow], 
             .and_then(|identity| services.health.of(&identity))
             .map_or(StatusWord::Bad, |health| health.status);
         let href = format!("/agents/{}", ui::segment(identity));
-        reasons.push(Reason { tone: Tone::from(word), word: view::status_word(word), what: identity.clone(), href, why: sentence(why) });
+        reasons.push(Reason {
+            tone: Tone::from(word),
+            word: view::status_word(word),
+            what: identity.clone(),
+            href,
+            why: sentence(&readable(why)),
+        });
     }
     reasons.extend(bad_devices.iter().map(|row| Reason {
         tone: row.tone,
@@ -327,6 +334,12 @@ fn rollup(services: &Services, agents: &[AgentRow], bad_devices: &[&DeviceRow], 
     let more = reasons.len().saturating_sub(REASONS_MAX);
     reasons.truncate(REASONS_MAX);
     Rollup { tone, heading, sentence, reasons, more }
+}
+
+/// A reason that is a health context as JSON, in words.
+fn readable(why: &str) -> String {
+    let context = serde_json::from_str::<Value>(why).ok().filter(Value::is_object);
+    context.as_ref().and_then(view::context).unwrap_or_else(|| why.to_owned())
 }
 
 fn historian(services: &Services) -> HistorianTile {

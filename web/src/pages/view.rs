@@ -121,8 +121,11 @@ impl AgentRow {
     }
 
     fn set_state(&mut self, state: &RunState, now: Timestamp) {
-        (self.pid, self.exit_code) = state.pid_and_exit_code();
+        let (pid, exit_code) = state.pid_and_exit_code();
         self.running = state.is_running();
+        self.exit_code = exit_code;
+        // The number of a process that has ended belongs to nobody, or to somebody else.
+        self.pid = pid.filter(|_| self.running);
         (self.run_key, self.run_tone, self.run_word) = match state {
             RunState::NeverStarted => ("stopped", Tone::Off, "Never started"),
             RunState::Running { .. } => ("running", Tone::Good, "Running"),
@@ -182,7 +185,7 @@ pub fn status_word(word: StatusWord) -> &'static str {
     }
 }
 
-/// A health context as one line: texts as they are, objects as `key: value`.
+/// A health context as one line: texts as they are, objects as `key: value`, objects in them in brackets.
 #[must_use]
 pub fn context(context: &Value) -> Option<String> {
     match context {
@@ -190,9 +193,17 @@ pub fn context(context: &Value) -> Option<String> {
         Value::String(text) if text.trim().is_empty() => None,
         Value::String(text) => Some(text.clone()),
         Value::Object(map) if map.is_empty() => None,
-        Value::Object(map) => Some(map.iter().map(|(key, value)| format!("{key}: {}", ui::value(value))).collect::<Vec<_>>().join(", ")),
+        Value::Object(map) => Some(pairs(map)),
         other => Some(ui::value(other)),
     }
+}
+
+fn pairs(map: &Map<String, Value>) -> String {
+    let pair = |(key, value): (&String, &Value)| match value {
+        Value::Object(inner) if !inner.is_empty() => format!("{key} ({})", pairs(inner)),
+        value => format!("{key}: {}", ui::value(value)),
+    };
+    map.iter().map(pair).collect::<Vec<_>>().join(", ")
 }
 
 /// A device in lists and on its own page.
@@ -524,5 +535,7 @@ mod tests {
         assert_eq!(context(&json!("  ")), None);
         assert_eq!(context(&json!("busy")), Some("busy".to_owned()));
         assert_eq!(context(&json!({"backlog": 3, "full": false})), Some("backlog: 3, full: false".to_owned()));
+        let nested = json!({"devices": {"a/b": "no answer"}, "more": {}});
+        assert_eq!(context(&nested), Some("devices (a/b: no answer), more: {}".to_owned()));
     }
 }

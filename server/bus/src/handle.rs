@@ -110,7 +110,7 @@ impl PeerHandle {
         if !self.slot.connected.load(Relaxed) {
             return Err(SubscribeError::NotConnected(self.identity().clone()));
         }
-        if index.count(self.slot.id) >= self.bus.config.subscriptions_max {
+        if index.count(self.slot.id) >= self.bus.config.subscriptions_max && !index.contains(self.slot.id, subscription) {
             return Err(SubscribeError::TooMany(self.bus.config.subscriptions_max));
         }
         index.insert(&self.slot, subscription);

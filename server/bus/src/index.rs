@@ -35,6 +35,10 @@ impl Index {
         self.by_peer.get(&slot_id).map_or(0, BTreeSet::len)
     }
 
+    pub fn contains(&self, slot_id: u64, subscription: &Subscription) -> bool {
+        self.by_peer.get(&slot_id).is_some_and(|of_peer| of_peer.contains(subscription))
+    }
+
     pub fn subscriptions(&self, slot_id: u64) -> impl Iterator<Item = &Subscription> {
         self.by_peer.get(&slot_id).into_iter().flatten()
     }

@@ -122,4 +122,10 @@ impl Reply {
         // The caller gave up waiting; there is nobody left to tell.
         drop(self.0.send(result));
     }
+
+    /// Whether nobody waits for the answer any more.
+    #[must_use]
+    pub fn is_abandoned(&self) -> bool {
+        self.0.is_closed()
+    }
 }

@@ -25,6 +25,23 @@ pub mod known {
     /// The platform historian agent.
     pub const PLATFORM_HISTORIAN: &str = "platform.historian";
 
+    /// The platform itself: the user id of its key, with which it connects to other platforms.
+    pub const PLATFORM: &str = "platform";
+
+    /// Names under which other generations of VOLTTRON know a service, and its name here.
+    pub const ALIASES: &[(&str, &str)] = &[
+        ("platform.config_store", CONFIG_STORE),
+        ("platform.control", CONTROL),
+        ("platform.web", PLATFORM_WEB),
+        ("master.web", PLATFORM_WEB),
+    ];
+
+    /// The name here of what a peer addresses.
+    #[must_use]
+    pub fn canonical(text: &str) -> &str {
+        ALIASES.iter().find(|(alias, _)| *alias == text).map_or(text, |(_, name)| name)
+    }
+
     /// Identities that belong to platform services; agents may not be installed under them.
     pub const SERVICES: &[&str] =
         &[CONTROL, CONTROL_CONNECTION, CONFIG_STORE, PLATFORM_AUTH, PLATFORM_HEALTH, PLATFORM_WEB, "keydiscovery", "zmq.proxy.router"];

@@ -1,0 +1,32 @@
+//! VIP over ZeroMQ: the sockets at which peers of other processes reach the bus, and the dealer through which this platform reaches
+//! another.
+//!
+//! Map: `endpoint` (listening, one task per connection), `handshake` (ZMTP and CURVE up to a proven key, and the wait for somebody to
+//! approve it), `wire` (ZMTP messages over one stream), `session` (one peer: what it sends, what it is sent), `requests` (what it asks of
+//! the router), `pubsub` and `calls` (two of these in more depth), `holders` (who holds which identity), `dealer` (the connecting side),
+//! `facts` (what the router tells of itself), `config`, `address`.
+//!
+//! The protocol itself is in the crate `omq-proto` (ZMTP, CURVE) and in `vt-vip` (frames). Who may connect is the authenticator's business,
+//! what a peer may do that of the bus's interceptors.
+//!
+//! Invariants: an unproven peer holds a bounded piece of memory for a bounded time and never delays others; bytes between two remote
+//! peers are passed on as they came; a peer that does not read loses its own messages and nobody else's.
+
+mod address;
+mod calls;
+mod config;
+mod dealer;
+mod endpoint;
+mod facts;
+mod handshake;
+mod holders;
+mod pubsub;
+mod requests;
+mod session;
+mod wire;
+
+pub use address::{AddressError, Listen};
+pub use config::{Config, KeyPair};
+pub use dealer::{Dealer, DealerConfig, DealerError, DealerEvent};
+pub use endpoint::{Endpoint, EndpointError, Statistics};
+pub use facts::Facts;

@@ -1,0 +1,10 @@
+//! The endpoint over real sockets, with our own dealer as the peer. What libzmq makes of it is in the compatibility tests.
+
+#![cfg(test)]
+
+mod bench;
+mod calls;
+mod connecting;
+mod hostile;
+mod pubsub;
+mod requests;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use vt_bus::{PeerHandle, PublishError, Subscription};
 use vt_types::{Body, Headers, Lazy, Publication, TopicPrefix};
 use vt_vip::frames::subsystem;
-use vt_vip::pubsub::{self, Answer, List, Operation, Publish, Selection};
+use vt_vip::pubsub::{self, List, Operation, Publish, Selection};
 use vt_vip::{Message, error as vip_error, json as vip_json, text};
 
 use crate::session::Session;
@@ -54,7 +54,7 @@ impl Session {
             Ok(operation) => operation,
             Err(error) => {
                 tracing::debug!(peer = %peer.identity(), %error, "a pubsub message cannot be understood");
-                if let Answer::Args(args) = error.answer() {
+                if let Some(args) = error.answer() {
                     self.out.push(message.answer(args));
                 }
                 return;

@@ -53,7 +53,7 @@ pub enum RelayError {
     #[error("{0} is busy: its queue is full")]
     Full(Identity),
     /// The recipient is in this process and does not read envelopes; here is the message back.
-    #[error("{} is in this process", _0.from)]
+    #[error("the recipient is in this process")]
     Local(Box<Envelope>),
     /// The sender is no longer connected.
     #[error("{0} is not connected to the bus")]

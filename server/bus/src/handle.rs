@@ -77,10 +77,16 @@ impl PeerHandle {
         self.bus.intercept(|policy| policy.on_publish(self.peer_ref(), &publication.topic))?;
         let publication = Arc::new(publication);
         let (mut matched, mut lost) = (0_usize, 0_u64);
-        self.bus.index.read().for_each_match(publication.bus.as_deref(), publication.topic.as_str(), |slot| {
+        let (bus, topic) = (publication.bus.as_deref(), publication.topic.as_str());
+        let index = self.bus.index.read();
+        index.for_each_match(bus, topic, |slot| {
+            if publication.is_external && !index.wants_from_outside(slot.id, bus, topic) {
+                return;
+            }
             matched += 1;
             lost += u64::from(!slot.offer(&publication));
         });
+        drop(index);
         self.slot.published.fetch_add(1, Relaxed);
         self.bus.published.fetch_add(1, Relaxed);
         self.bus.delivered.fetch_add(matched as u64 - lost, Relaxed);

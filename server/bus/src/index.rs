@@ -48,6 +48,11 @@ impl Index {
         self.by_peer.values().flatten()
     }
 
+    /// Whether the peer wants messages on `topic` from other platforms.
+    pub fn wants_from_outside(&self, slot_id: u64, bus: Option<&str>, topic: &str) -> bool {
+        self.subscriptions(slot_id).any(|held| held.all_platforms && held.bus.as_deref() == bus && topic.starts_with(held.prefix.as_str()))
+    }
+
     /// Adds a subscription; a repeated one changes nothing.
     pub fn insert(&mut self, slot: &Arc<Slot>, subscription: &Subscription) {
         let of_peer = self.by_peer.entry(slot.id).or_default();

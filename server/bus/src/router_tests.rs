@@ -189,7 +189,7 @@ fn remote(bus: &Bus, name: &str) -> (PeerHandle, RemoteMailbox) {
 
 fn envelope(from: &PeerHandle) -> Envelope {
     Envelope {
-        from: from.identity().clone(),
+        from: Some(from.identity().clone()),
         user_id: Arc::clone(from.user_id()),
         message_id: Bytes::from_static(b"1"),
         subsystem: Bytes::from_static(b"channel"),

@@ -34,7 +34,7 @@ pub struct Calls {
     calls_max: usize,
     call_limit: Duration,
     /// Of the peer, to this process: end with what it gets.
-    running: FuturesUnordered<Answer<Message>>,
+    running: FuturesUnordered<Answer<Option<Message>>>,
     /// Of this process, to the peer: by number.
     waiting: HashMap<u64, Waiting>,
     next_id: u64,
@@ -59,9 +59,22 @@ impl Calls {
 
     /// The next answer for the peer. Cancel-safe.
     pub async fn next(&mut self) -> Message {
-        match self.running.next().await {
-            Some(message) => message,
-            None => std::future::pending().await,
+        loop {
+            match self.running.next().await {
+                Some(Some(message)) => return message,
+                Some(None) => {}
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Runs something beside the session that ends with it and gives the peer nothing. Left out while too much runs already.
+    pub fn run(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        if self.running.len() < self.calls_max {
+            self.running.push(Box::pin(async move {
+                task.await;
+                None
+            }));
         }
     }
 
@@ -95,7 +108,7 @@ impl Calls {
         }
         self.running.push(Box::pin(async move {
             let args = join_all(answers).await.into_iter().flatten().collect();
-            from_addressed(&message, args)
+            Some(from_addressed(&message, args))
         }));
     }
 

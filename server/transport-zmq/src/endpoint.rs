@@ -17,7 +17,7 @@ use crate::handshake;
 use crate::holders::Holders;
 use crate::session::Session;
 use crate::wire::Wire;
-use crate::{Config, Facts};
+use crate::{Config, Facts, Platforms};
 
 /// After a failed accept (normally: too many open files), so that the loop does not spin until one is closed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -32,6 +32,22 @@ pub struct Endpoint {
     listeners: Vec<Listener>,
     addresses: Vec<String>,
     local_address: String,
+}
+
+/// What the endpoint works with.
+pub struct Parts {
+    /// The bus that peers join.
+    pub bus: Bus,
+    /// Bounds and keys.
+    pub config: Config,
+    /// What the router tells of itself; addresses and key are filled in.
+    pub facts: Facts,
+    /// Who may connect.
+    pub authenticator: Arc<dyn Authenticator>,
+    /// Links to other platforms.
+    pub platforms: Arc<Platforms>,
+    /// Counters, for whoever shows them.
+    pub statistics: Arc<Statistics>,
 }
 
 /// What happened at the endpoint so far, and how things stand.
@@ -66,6 +82,7 @@ pub(crate) struct Shared {
     pub facts: Facts,
     pub authenticator: Arc<dyn Authenticator>,
     pub holders: Holders,
+    pub platforms: Arc<Platforms>,
     pub statistics: Arc<Statistics>,
     /// Counts what the authenticator says may have changed.
     pub generation: watch::Receiver<u64>,
@@ -101,15 +118,8 @@ impl Endpoint {
     }
 
     /// Serves until `stop`, then closes all connections.
-    pub async fn serve(
-        self,
-        bus: Bus,
-        config: Config,
-        facts: Facts,
-        authenticator: Arc<dyn Authenticator>,
-        statistics: Arc<Statistics>,
-        stop: CancellationToken,
-    ) {
+    pub async fn serve(self, parts: Parts, stop: CancellationToken) {
+        let Parts { config, facts, .. } = parts;
         let (changed, generation) = watch::channel(0);
         let facts = Facts {
             addresses: self.addresses,
@@ -118,12 +128,13 @@ impl Endpoint {
             ..facts
         };
         let shared = Arc::new(Shared {
-            bus,
+            bus: parts.bus,
             config,
             facts,
-            authenticator,
+            authenticator: parts.authenticator,
             holders: Holders::default(),
-            statistics,
+            platforms: parts.platforms,
+            statistics: parts.statistics,
             generation,
             stop,
             next_connection: AtomicU64::new(1),

@@ -3,7 +3,8 @@
 //!
 //! Map: `endpoint` (listening, one task per connection), `handshake` (ZMTP and CURVE up to a proven key, and the wait for somebody to
 //! approve it), `wire` (ZMTP messages over one stream), `session` (one peer: what it sends, what it is sent), `requests` (what it asks of
-//! the router), `pubsub` and `calls` (two of these in more depth), `holders` (who holds which identity), `dealer` (the connecting side),
+//! the router), `pubsub` and `calls` (two of these in more depth), `holders` (who holds which identity), `dealer` (the connecting side), `platforms` and
+//! `outside` (links to other platforms, and what comes in from them),
 //! `facts` (what the router tells of itself), `config`, `address`.
 //!
 //! The protocol itself is in the crate `omq-proto` (ZMTP, CURVE) and in `vt-vip` (frames). Who may connect is the authenticator's business,
@@ -20,6 +21,8 @@ mod endpoint;
 mod facts;
 mod handshake;
 mod holders;
+mod outside;
+mod platforms;
 mod pubsub;
 mod requests;
 mod session;
@@ -28,5 +31,6 @@ mod wire;
 pub use address::{AddressError, Listen};
 pub use config::{Config, KeyPair};
 pub use dealer::{Dealer, DealerConfig, DealerError, DealerEvent};
-pub use endpoint::{Endpoint, EndpointError, Statistics};
+pub use endpoint::{Endpoint, EndpointError, Parts, Statistics};
 pub use facts::Facts;
+pub use platforms::{NoLink, Platform, PlatformState, Platforms};

@@ -88,9 +88,11 @@ impl Session {
             Operation::AuthUpdate(_) | Operation::ProtectedUpdate(_) => {
                 tracing::warn!(peer = %peer.identity(), "a peer may not change rights of publishing");
             }
-            Operation::ExternalList { .. } | Operation::ExternalPublish { .. } => {
-                tracing::debug!(peer = %peer.identity(), is_platform = self.is_platform(), "messages of other platforms are not taken here");
+            Operation::ExternalList { platforms } => {
+                let is_taken = self.wanted_there(&platforms);
+                self.out.push(message.answer(pubsub::request_response(&json!(is_taken))));
             }
+            Operation::ExternalPublish { sender, publish } => self.published_there(peer, sender, publish),
             Operation::RequestResponse { .. } | Operation::ListResponse { .. } | Operation::Error { .. } | Operation::Unknown { .. } => {}
         }
     }

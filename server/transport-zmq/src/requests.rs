@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use vt_bus::PeerHandle;
-use vt_types::identity::known;
 use vt_vip::router::{self, Request};
 use vt_vip::{Message, error as vip_error};
 
@@ -36,14 +35,11 @@ impl Session {
             Request::Pubsub => self.publish_subscribe(peer, message),
             Request::Ignored => {}
             // The platform is ended by its control service, which is in this process.
-            Request::Quit | Request::RoutingTable | Request::ExternalRpc | Request::Unknown => {
+            Request::RoutingTable => self.greeted(message),
+            Request::ExternalRpc => self.letter(peer, message),
+            Request::Quit | Request::Unknown => {
                 self.out.push(vip_error::message(message, &vip_error::Failure::UnknownSubsystem));
             }
         }
-    }
-
-    /// Whether the peer is another platform, by its credentials.
-    pub(crate) fn is_platform(&self) -> bool {
-        self.peer.as_ref().is_some_and(|peer| &**peer.user_id() == known::PLATFORM)
     }
 }

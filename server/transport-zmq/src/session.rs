@@ -195,7 +195,8 @@ impl Session {
             return;
         }
         let Message { peer: addressed, id, subsystem, args, .. } = message;
-        let envelope = Envelope { from: peer.identity().clone(), user_id: Arc::clone(&self.user_id), message_id: id, subsystem, args };
+        let envelope =
+            Envelope { from: Some(peer.identity().clone()), user_id: Arc::clone(&self.user_id), message_id: id, subsystem, args };
         let failed = |envelope: Envelope| Message { peer: addressed.clone(), ..message_of(envelope) };
         // The envelope is needed again only to name what failed; both are cheap to share.
         match peer.relay(&to, envelope.clone()) {
@@ -281,7 +282,7 @@ impl Session {
 fn message_of(envelope: Envelope) -> Message {
     let Envelope { from, user_id, message_id, subsystem, args } = envelope;
     Message {
-        peer: Bytes::copy_from_slice(from.as_str().as_bytes()),
+        peer: from.map(|from| Bytes::copy_from_slice(from.as_str().as_bytes())).unwrap_or_default(),
         user: Bytes::copy_from_slice(user_id.as_bytes()),
         id: message_id,
         subsystem,

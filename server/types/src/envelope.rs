@@ -7,11 +7,11 @@ use bytes::Bytes;
 
 use crate::Identity;
 
-/// What one remote peer sends to another.
+/// What one remote peer, or the router, sends to another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Envelope {
-    /// Who sends, as authenticated by the router.
-    pub from: Identity,
+    /// Who sends, as authenticated by the router; `None` for the router itself.
+    pub from: Option<Identity>,
     /// The sender's authenticated user id; recipients decide on rights by it.
     pub user_id: Arc<str>,
     /// The sender's message id, opaque, may be empty.

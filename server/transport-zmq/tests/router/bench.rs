@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use vt_backends::{Authenticator, ConnectAttempt, Proof, Verdict};
 use vt_bus::{Bus, Mailbox, PeerHandle, PeerKind};
-use vt_transport_zmq::{Config, Dealer, DealerConfig, DealerEvent, Endpoint, Facts, KeyPair, Listen, Statistics};
+use vt_transport_zmq::{Config, Dealer, DealerConfig, DealerEvent, Endpoint, Facts, KeyPair, Listen, Parts, Platforms, Statistics};
 use vt_types::{Identity, PublicKey, RpcError, RpcRequest, SystemClock, TopicPrefix};
 use vt_vip::rpc::{self, Decoded, Document};
 use vt_vip::{Message, router};
@@ -69,9 +69,10 @@ impl Authenticator for Keys {
 pub struct Site {
     pub bus: Bus,
     pub keys: Arc<Keys>,
+    pub platforms: Arc<Platforms>,
     pub address: String,
     pub statistics: Arc<Statistics>,
-    server_key: Option<PublicKey>,
+    pub server_key: Option<PublicKey>,
     stop: CancellationToken,
     serving: JoinHandle<()>,
 }
@@ -82,17 +83,31 @@ impl Site {
     }
 
     pub fn with(config: Config, bus: vt_bus::Config) -> Self {
+        Self::named("site1", config, bus)
+    }
+
+    pub fn named(name: &str, config: Config, bus: vt_bus::Config) -> Self {
         let bus = Bus::new(bus, Arc::new(SystemClock));
         let keys = Arc::new(Keys::default());
         let endpoint = Endpoint::bind(&[Listen::parse("tcp://127.0.0.1:0").unwrap()]).unwrap();
         let address = endpoint.addresses()[0].clone();
         let facts =
-            Facts { router_id: "router-id".into(), instance_name: "site1".into(), platform_version: "9.0.4".into(), ..Facts::default() };
+            Facts { router_id: "router-id".into(), instance_name: name.into(), platform_version: "9.0.4".into(), ..Facts::default() };
         let (statistics, stop) = (Arc::new(Statistics::default()), CancellationToken::new());
         let server_key = config.keys.as_ref().map(|keys| keys.public);
         let authenticator = Arc::clone(&keys) as Arc<dyn Authenticator>;
-        let serving = tokio::spawn(endpoint.serve(bus.clone(), config, facts, authenticator, Arc::clone(&statistics), stop.clone()));
-        Self { bus, keys, address, statistics, server_key, stop, serving }
+        let own = config.keys.clone().unwrap_or_else(KeyPair::throw_away);
+        let platforms = Arc::new(Platforms::new(bus.clone(), name, own.clone(), Arc::new(SystemClock)));
+        let parts = Parts {
+            bus: bus.clone(),
+            config,
+            facts,
+            authenticator,
+            platforms: Arc::clone(&platforms),
+            statistics: Arc::clone(&statistics),
+        };
+        let serving = tokio::spawn(endpoint.serve(parts, stop.clone()));
+        Self { bus, keys, platforms, address, statistics, server_key, stop, serving }
     }
 
     /// A peer whose key is known, connected and greeted.

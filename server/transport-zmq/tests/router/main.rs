@@ -6,5 +6,6 @@ mod bench;
 mod calls;
 mod connecting;
 mod hostile;
+mod platforms;
 mod pubsub;
 mod requests;

@@ -21,7 +21,7 @@ measure() {
 
 cargo build --release --locked --package vt-cli
 if [ "$#" -eq 0 ]; then
-    for package in vt-bus vt-historians; do
+    for package in vt-bus vt-historians vt-transport-zmq; do
         if compgen -G "server/${package#vt-}/benches/*" >/dev/null; then measure cargo bench --locked --package "$package"; fi
     done
 fi

@@ -121,7 +121,7 @@ impl Session {
             Err(error) => {
                 let gone = |request: &rpc::RawId| rpc::encode_response(request, &Err(RpcError::UnknownPeer(to.clone())));
                 tracing::debug!(platform, %error, "a call of another platform was not delivered");
-                self.send_back(message, &letter, requests(&letter).iter().filter_map(|(id, _)| id.as_ref().map(gone)).collect());
+                self.send_back(message, &letter, &requests(&letter).iter().filter_map(|(id, _)| id.as_ref().map(gone)).collect::<Vec<_>>());
             }
         }
     }
@@ -137,7 +137,7 @@ impl Session {
             }
         }
         if is_refused {
-            self.send_back(message, letter, answers);
+            self.send_back(message, letter, &answers);
         }
         !is_refused
     }
@@ -160,14 +160,14 @@ impl Session {
                 };
                 rpc::encode_response(&id, &result)
             });
-            let letter = back(&letter, join_all(answers).await);
+            let letter = back(&letter, &join_all(answers).await);
             if platforms.send_letter(&letter.to_platform, id, user, &letter).is_err() {
                 tracing::debug!(platform = letter.to_platform, "an answer to a call of another platform was lost with its link");
             }
         });
     }
 
-    fn send_back(&self, message: &Message, letter: &Letter, answers: Vec<Bytes>) {
+    fn send_back(&self, message: &Message, letter: &Letter, answers: &[Bytes]) {
         if answers.is_empty() {
             return;
         }
@@ -193,7 +193,7 @@ fn requests(letter: &Letter) -> Vec<(Option<rpc::RawId>, vt_types::RpcRequest)> 
 }
 
 /// The answer to a letter.
-fn back(letter: &Letter, answers: Vec<Bytes>) -> Letter {
+fn back(letter: &Letter, answers: &[Bytes]) -> Letter {
     Letter {
         to_platform: letter.from_platform.clone(),
         to_peer: letter.from_peer.clone(),

@@ -97,7 +97,7 @@ impl Site {
         let server_key = config.keys.as_ref().map(|keys| keys.public);
         let authenticator = Arc::clone(&keys) as Arc<dyn Authenticator>;
         let own = config.keys.clone().unwrap_or_else(KeyPair::throw_away);
-        let platforms = Arc::new(Platforms::new(bus.clone(), name, own.clone(), Arc::new(SystemClock)));
+        let platforms = Arc::new(Platforms::new(bus.clone(), name, own, Arc::new(SystemClock)));
         let parts = Parts {
             bus: bus.clone(),
             config,

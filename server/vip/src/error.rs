@@ -14,6 +14,8 @@ pub const EAGAIN: i64 = 11;
 pub const EPROTONOSUPPORT: i64 = 93;
 /// The sender lacks a capability.
 pub const UNAUTHORIZED: i64 = -32001;
+/// Digits before the point in an id that counts from the seconds since 1970, for the next thousand years.
+const SECONDS_DIGITS_MAX: usize = 11;
 
 /// Why a message was not delivered or not obeyed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,8 +38,8 @@ pub enum Failure {
 
 /// The error message for the sender of `failed`.
 ///
-/// Its id is the one of `failed`, in double quotes when it is a number: clients of version 9 and later read every frame as JSON where they
-/// can, and would look for a float in a table of texts and find nothing.
+/// Its id is the one of `failed`, in double quotes when version 7 or later made it and it is a number: these clients read every frame as
+/// JSON where they can, and would look for a float in a table of texts and find nothing. Clients of version 6 look for the very bytes.
 #[must_use]
 pub fn message(failed: &Message, failure: &Failure) -> Message {
     let (number, text, peer) = match failure {
@@ -51,7 +53,12 @@ pub fn message(failed: &Message, failure: &Failure) -> Message {
 }
 
 fn quoted_id(id: &Bytes) -> Bytes {
-    if json::is_number(id) { Bytes::from([b"\"", &id[..], b"\""].concat()) } else { id.clone() }
+    if json::is_number(id) && !made_by_version_6(id) { Bytes::from([b"\"", &id[..], b"\""].concat()) } else { id.clone() }
+}
+
+/// Version 6 counts its ids from a random number of 64 bits, later versions from the seconds since 1970.
+fn made_by_version_6(id: &[u8]) -> bool {
+    id.iter().take_while(|byte| byte.is_ascii_digit()).count() > SECONDS_DIGITS_MAX
 }
 
 /// An error as a peer reports it.

@@ -42,13 +42,15 @@ fn a_protected_topic_is_told_with_its_own_number() {
 }
 
 #[test]
-fn an_id_that_python_takes_for_a_number_is_quoted() {
+fn an_id_that_python_3_takes_for_a_number_is_quoted_and_one_of_version_6_is_not() {
     for (id, told) in [
         ("1795478028.8787919824695", "\"1795478028.8787919824695\""),
         ("17", "\"17\""),
         ("-1e5", "\"-1e5\""),
         ("NaN", "\"NaN\""),
         ("1795478371.94.8741201027861", "1795478371.94.8741201027861"),
+        ("16415964484779744584.8788602904421", "16415964484779744584.8788602904421"),
+        ("99999999999.8788602904421", "\"99999999999.8788602904421\""),
         ("connect.hello.0", "connect.hello.0"),
         ("\"17\"", "\"17\""),
         ("", ""),

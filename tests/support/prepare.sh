@@ -32,6 +32,21 @@ if [ "$(cat "$venv/.requirements" 2>/dev/null)" != "$stamp" ] || ! "$venv/bin/py
     echo "$stamp" >"$venv/.requirements"
 fi
 
+# Real VOLTTRON, one environment per generation. Its packages have wheels for CPython 3.11 at most; uv finds one, or fetches it.
+for generation in volttron volttron10; do
+    environment="$target_dir/$generation-venv"
+    requirements="tests/compat/$generation-requirements.txt"
+    stamp="$(sha256sum <"$requirements")"
+    if [ "$(cat "$environment/.requirements" 2>/dev/null)" != "$stamp" ] || ! "$environment/bin/python" -c '' 2>/dev/null; then
+        say "making the environment of unmodified VOLTTRON ($generation)"
+        rm -rf "$environment"
+        "$venv/bin/uv" venv --quiet --python 3.11 "$environment" >&2
+        # Pre-releases that name each other loosely, and one that names a dependency wrongly: the list is complete, nothing is resolved.
+        "$venv/bin/uv" pip install --quiet --python "$environment/bin/python" --no-deps --requirement "$requirements" >&2
+        echo "$stamp" >"$environment/.requirements"
+    fi
+done
+
 modules=tests/browser/node_modules
 stamp="$(sha256sum <tests/browser/package-lock.json)"
 if [ "$(cat "$modules/.lock" 2>/dev/null)" != "$stamp" ]; then

@@ -60,11 +60,11 @@ impl RawId {
     }
 
     /// From a checked raw value. One with `NaN` in it cannot be echoed: we never write that.
-    fn from_raw(raw: &[u8]) -> Self {
-        match str::from_utf8(raw) {
-            Ok(text) if text.is_ascii() && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() => Self(text.to_owned()),
-            _ => Self(json::parse_lenient(raw).map_or_else(|_| "null".to_owned(), |id| json::to_ascii(&id))),
+    fn from_raw(raw: &str) -> Self {
+        if serde_json::from_str::<serde::de::IgnoredAny>(raw).is_ok() {
+            return Self(raw.to_owned());
         }
+        json::parse_lenient(raw.as_bytes()).map_or_else(|_| Self::null(), |id| Self(json::to_ascii(&id)))
     }
 }
 
@@ -107,8 +107,8 @@ pub enum Decoded {
 #[must_use]
 pub fn decode(arg: &[u8]) -> Decoded {
     let text = json::asciify(arg);
-    let text = text.trim_ascii_start().as_bytes();
-    if text.starts_with(b"[") {
+    let text = text.trim_ascii_start();
+    if text.starts_with('[') {
         return match json::elements(text) {
             Ok(documents) if documents.len() > BATCH_MAX => Decoded::Single(unreadable(DocumentError::BatchTooLong(documents.len()))),
             Ok(documents) => Decoded::Batch(documents.into_iter().map(decode_document).collect()),
@@ -125,17 +125,17 @@ fn unreadable(error: DocumentError) -> Document {
 /// The members that matter, raw; of repetitions the last one counts, as in Python.
 #[derive(Default)]
 struct Members<'a> {
-    jsonrpc: Option<&'a [u8]>,
-    id: Option<&'a [u8]>,
-    method: Option<&'a [u8]>,
-    params: Option<&'a [u8]>,
-    result: Option<&'a [u8]>,
-    error: Option<&'a [u8]>,
+    jsonrpc: Option<&'a str>,
+    id: Option<&'a str>,
+    method: Option<&'a str>,
+    params: Option<&'a str>,
+    result: Option<&'a str>,
+    error: Option<&'a str>,
 }
 
-fn decode_document(text: &[u8]) -> Document {
-    if !text.trim_ascii_start().starts_with(b"{") {
-        return unreadable(match json::parse_lenient(text) {
+fn decode_document(text: &str) -> Document {
+    if !text.trim_ascii_start().starts_with('{') {
+        return unreadable(match json::parse_lenient(text.as_bytes()) {
             Ok(_) => DocumentError::NotObject,
             Err(error) => DocumentError::NotJson(error),
         });
@@ -163,7 +163,7 @@ fn decode_document(text: &[u8]) -> Document {
 }
 
 fn decode_members(members: &Members<'_>) -> Result<Document, DocumentError> {
-    let value = |raw: &[u8]| json::parse_lenient(raw).map_err(DocumentError::NotJson);
+    let value = |raw: &str| json::parse_lenient(raw.as_bytes()).map_err(DocumentError::NotJson);
     let id = members.id.map(RawId::from_raw);
     match members.jsonrpc.map(value).transpose()? {
         Some(Value::String(version)) if version == "2.0" => (),
@@ -171,7 +171,7 @@ fn decode_members(members: &Members<'_>) -> Result<Document, DocumentError> {
         None => return Err(DocumentError::Missing("jsonrpc")),
     }
     // Some peers write both, with null in the one that does not apply.
-    if let Some(error) = members.error.filter(|error| *error != b"null" || members.result.is_none()) {
+    if let Some(error) = members.error.filter(|error| *error != "null" || members.result.is_none()) {
         return Ok(Document::Response { id: id.unwrap_or_else(RawId::null), result: Err(fault::decode(&value(error)?)) });
     }
     if let Some(result) = members.result {

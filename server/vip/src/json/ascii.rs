@@ -15,23 +15,28 @@ pub fn to_ascii(value: &Value) -> String {
     out
 }
 
-/// Escapes what is not ASCII in a JSON text (UTF-8, else latin-1); an ASCII text comes back as it is.
+/// Escapes what is not ASCII in a JSON text (UTF-8, else latin-1); an ASCII text comes back as it is. What is not JSON does not become it.
 #[must_use]
 pub fn asciify(json_text: &[u8]) -> Cow<'_, str> {
     match text::decode(json_text) {
         Cow::Borrowed(text) if text.is_ascii() => Cow::Borrowed(text),
-        text => {
-            let mut out = String::with_capacity(text.len() * 2);
-            for character in text.chars() {
-                if character.is_ascii() {
-                    out.push(character);
-                } else {
-                    push_escape(&mut out, character);
-                }
-            }
-            Cow::Owned(out)
-        }
+        text => Cow::Owned(escaped(&text)),
     }
+}
+
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() * 2);
+    let mut after_backslash = false;
+    for character in text.chars() {
+        match character {
+            '\0'..='\x7f' => out.push(character),
+            // No escape, and not to be made one by the backslash that is there.
+            _ if after_backslash => out.push('x'),
+            _ => push_escape(&mut out, character),
+        }
+        after_backslash = character == '\\' && !after_backslash;
+    }
+    out
 }
 
 /// [`asciify`] for shared bytes; an ASCII text is shared, not copied.

@@ -66,16 +66,16 @@ pub fn parse_lenient(text: &[u8]) -> Result<Value, JsonError> {
 }
 
 /// A member of an object: its name, and the raw text of its value.
-pub type Member<'a> = (Cow<'a, str>, &'a [u8]);
+pub type Member<'a> = (Cow<'a, str>, &'a str);
 
 /// The members of an object in their order, repetitions included.
 ///
 /// The whole text is checked (brackets, strings, numbers, Python's `NaN` and infinities), so that a raw value can be put into another
-/// document. The text may be anything that [`parse_lenient`] reads; a raw value is ASCII when the text is.
+/// document. A text that came as bytes goes through [`asciify`] first, which also settles what its bytes mean.
 ///
 /// # Errors
 /// [`JsonError`] when the text is not one object.
-pub fn members(object: &[u8]) -> Result<Vec<Member<'_>>, JsonError> {
+pub fn members(object: &str) -> Result<Vec<Member<'_>>, JsonError> {
     let mut found = Vec::new();
     each_member(object, |name, value| found.push((name, value)))?;
     Ok(found)
@@ -85,8 +85,8 @@ pub fn members(object: &[u8]) -> Result<Vec<Member<'_>>, JsonError> {
 ///
 /// # Errors
 /// [`JsonError`] when the text is not one object; members before the fault were visited.
-pub fn each_member<'a>(object: &'a [u8], mut visit: impl FnMut(Cow<'a, str>, &'a [u8])) -> Result<(), JsonError> {
-    let mut scan = Scan::new(object);
+pub fn each_member<'a>(object: &'a str, mut visit: impl FnMut(Cow<'a, str>, &'a str)) -> Result<(), JsonError> {
+    let mut scan = Scan::new(object.as_bytes());
     scan.open(b'{')?;
     if !scan.close(b'}') {
         loop {
@@ -106,9 +106,9 @@ pub fn each_member<'a>(object: &'a [u8], mut visit: impl FnMut(Cow<'a, str>, &'a
 ///
 /// # Errors
 /// [`JsonError`] when the text is not one array.
-pub fn elements(array: &[u8]) -> Result<Vec<&[u8]>, JsonError> {
+pub fn elements(array: &str) -> Result<Vec<&str>, JsonError> {
     let mut found = Vec::new();
-    let mut scan = Scan::new(array);
+    let mut scan = Scan::new(array.as_bytes());
     scan.open(b'[')?;
     if !scan.close(b']') {
         loop {
@@ -130,15 +130,14 @@ pub fn is_number(text: &[u8]) -> bool {
         && Scan::new(text).value(0, &mut |_, _| ()).is_ok_and(|place| place == (0..text.len()))
 }
 
-/// The text of a string token, quotes included.
-fn name_text(token: &[u8]) -> Cow<'_, str> {
-    let inner = &token[1..token.len() - 1];
-    if !inner.contains(&b'\\') {
-        return text::decode(inner);
+/// The text of a string token, which stands in quotes.
+fn name_text(token: &str) -> Cow<'_, str> {
+    if !token.contains('\\') {
+        return Cow::Borrowed(&token[1..token.len() - 1]);
     }
-    match parse_lenient(token) {
+    match parse_lenient(token.as_bytes()) {
         Ok(Value::String(name)) => Cow::Owned(name),
-        _ => text::decode(inner),
+        _ => Cow::Borrowed(token),
     }
 }
 

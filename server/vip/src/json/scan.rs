@@ -143,14 +143,15 @@ impl<'a> Scan<'a> {
         let start = self.at;
         self.byte(b'"')?;
         loop {
-            match self.peek()? {
+            let rest = self.bytes.get(self.at..).unwrap_or_default();
+            self.at += rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f)).ok_or(JsonError::Incomplete)?;
+            match self.bytes[self.at] {
                 b'"' => {
                     self.at += 1;
                     return Ok(start..self.at);
                 }
                 b'\\' => self.escape(repair)?,
-                0..=0x1f => return Err(JsonError::Unexpected { at: self.at }),
-                _ => self.at += 1,
+                _ => return Err(JsonError::Unexpected { at: self.at }),
             }
         }
     }
@@ -213,15 +214,15 @@ impl<'a> Scan<'a> {
             self.at += 1;
             self.digits()?;
         }
-        if matches!(self.bytes.get(self.at), Some(b'e' | b'E')) {
+        let exponent = matches!(self.bytes.get(self.at), Some(b'e' | b'E'));
+        if exponent {
             self.at += 1;
             self.at += usize::from(matches!(self.bytes.get(self.at), Some(b'+' | b'-')));
             self.digits()?;
         }
-        let text = &self.bytes[start..self.at];
         // Short numbers without exponent are always within a double.
-        let short = text.len() < 300 && !text.iter().any(|byte| matches!(byte, b'e' | b'E'));
-        if !short && !str::from_utf8(text).ok().and_then(|text| text.parse().ok()).is_some_and(f64::is_finite) {
+        let text = &self.bytes[start..self.at];
+        if (exponent || text.len() > 300) && !str::from_utf8(text).ok().and_then(|text| text.parse().ok()).is_some_and(f64::is_finite) {
             repair(start..self.at, Repair::NotFinite);
         }
         Ok(())
@@ -229,13 +230,13 @@ impl<'a> Scan<'a> {
 
     /// One digit or more.
     fn digits(&mut self) -> Result<(), JsonError> {
-        if !self.peek()?.is_ascii_digit() {
-            return Err(JsonError::Unexpected { at: self.at });
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let count = rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
+        self.at += count;
+        match count {
+            0 => self.peek().and(Err(JsonError::Unexpected { at: self.at })),
+            _ => Ok(()),
         }
-        while self.bytes.get(self.at).is_some_and(u8::is_ascii_digit) {
-            self.at += 1;
-        }
-        Ok(())
     }
 
     fn literal(&mut self, word: &[u8]) -> Result<(), JsonError> {

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use vt_types::{Identity, TopicPrefix};
 
 use super::{Fault, List, Operation, PREFIXES_MAX, Publish, PubsubError, Selection, Verb, list_response, request_response};
-use crate::{json, text};
+use crate::{JsonError, json, text};
 
 impl PubsubError {
     /// The arguments that the peer gets: subscribers false, publishers 0, askers an empty list. `None`: it gets nothing.
@@ -51,7 +51,8 @@ pub(super) fn decode_publish(args: &[Bytes]) -> Result<(Option<String>, Publish)
     let (Some(topic_frame), Some(document)) = (args.first(), args.get(1)) else { return Err(Fault::NoArgument) };
     let document = json::asciify_bytes(document);
     let (mut sender, mut bus, mut headers, mut message) = (None, None, None, None);
-    json::each_member(&document, |name, raw| match &*name {
+    let document_text = str::from_utf8(&document).map_err(|_| Fault::Json(JsonError::Unreadable))?;
+    json::each_member(document_text, |name, raw| match &*name {
         "sender" => sender = Some(raw),
         "bus" => bus = Some(raw),
         "headers" => headers = Some(raw),
@@ -60,20 +61,20 @@ pub(super) fn decode_publish(args: &[Bytes]) -> Result<(Option<String>, Publish)
     })
     .map_err(Fault::Json)?;
     let headers = match headers {
-        Some(raw) if raw.starts_with(b"{") => document.slice_ref(raw),
-        Some(b"null") => Bytes::from_static(b"{}"),
+        Some(raw) if raw.starts_with('{') => document.slice_ref(raw.as_bytes()),
+        Some("null") => Bytes::from_static(b"{}"),
         _ => return Err(Fault::Member("headers")),
     };
-    let message = document.slice_ref(message.ok_or(Fault::Member("message"))?);
+    let message = document.slice_ref(message.ok_or(Fault::Member("message"))?.as_bytes());
     let bus = text_member(bus).ok_or(Fault::Member("bus"))?;
     let topic = text::topic(topic_frame).map_err(Fault::Topic)?;
     Ok((text_member(sender), Publish { topic, topic_frame: topic_frame.clone(), bus, headers, message }))
 }
 
-fn text_member(raw: Option<&[u8]>) -> Option<String> {
+fn text_member(raw: Option<&str>) -> Option<String> {
     match raw? {
-        br#""""# => Some(String::new()),
-        raw => json::parse_lenient(raw).ok()?.as_str().map(str::to_owned),
+        r#""""# => Some(String::new()),
+        raw => json::parse_lenient(raw.as_bytes()).ok()?.as_str().map(str::to_owned),
     }
 }
 

@@ -108,42 +108,42 @@ fn nesting_is_bounded_alike_however_a_text_is_read() {
     for core in ["1", "NaN"] {
         assert!(parse_lenient(nested(DEPTH_MAX, core).as_bytes()).is_ok(), "{core}");
         assert_eq!(parse_lenient(nested(DEPTH_MAX + 1, core).as_bytes()), Err(JsonError::TooDeep), "{core}");
-        assert!(elements(nested(DEPTH_MAX, core).as_bytes()).is_ok(), "{core}");
-        assert_eq!(elements(nested(DEPTH_MAX + 1, core).as_bytes()), Err(JsonError::TooDeep), "{core}");
+        assert!(elements(&nested(DEPTH_MAX, core)).is_ok(), "{core}");
+        assert_eq!(elements(&nested(DEPTH_MAX + 1, core)), Err(JsonError::TooDeep), "{core}");
     }
-    assert!(members(objects(DEPTH_MAX).as_bytes()).is_ok());
+    assert!(members(&objects(DEPTH_MAX)).is_ok());
     assert!(parse_lenient(objects(DEPTH_MAX).as_bytes()).is_ok());
-    assert_eq!(members(objects(DEPTH_MAX + 1).as_bytes()), Err(JsonError::TooDeep));
+    assert_eq!(members(&objects(DEPTH_MAX + 1)), Err(JsonError::TooDeep));
     assert_eq!(parse_lenient(objects(DEPTH_MAX + 1).as_bytes()), Err(JsonError::TooDeep));
     assert_eq!(parse_lenient("[".repeat(10_000_000).as_bytes()), Err(JsonError::TooDeep));
 }
 
 #[test]
 fn members_are_taken_as_they_are_written() {
-    let text = br#" { "bus" : "" , "message": [ 1.50, NaN, {"x": "}"} ],"n":1e400 ,"\u0062us":"b","e":{}, "l":[ ]} "#;
+    let text = r#" { "bus" : "" , "message": [ 1.50, NaN, {"x": "}"} ],"n":1e400 ,"\u0062us":"b","e":{}, "l":[ ]} "#;
     let found = members(text).unwrap();
-    let seen: Vec<(&str, &str)> = found.iter().map(|(name, raw)| (&**name, str::from_utf8(raw).unwrap())).collect();
+    let seen: Vec<(&str, &str)> = found.iter().map(|(name, raw)| (&**name, *raw)).collect();
     let expected =
         [("bus", "\"\""), ("message", r#"[ 1.50, NaN, {"x": "}"} ]"#), ("n", "1e400"), ("bus", "\"b\""), ("e", "{}"), ("l", "[ ]")];
     assert_eq!(seen, expected);
-    assert_eq!(members(b"{}").unwrap(), []);
+    assert_eq!(members("{}").unwrap(), []);
 }
 
 #[test]
 fn only_whole_objects_have_members() {
     for text in ["", "[]", "1", "{", "{}x", "{\"a\":1", "{\"a\":[}", "{\"a\":1,}", "{\"a\" 1}", "{\"a\":1}}", "{\"a\":\"}", "{\"a\":nulL}"]
     {
-        assert!(members(text.as_bytes()).is_err(), "{text:?}");
+        assert!(members(text).is_err(), "{text:?}");
     }
 }
 
 #[test]
 fn elements_are_taken_as_they_are_written() {
-    let found = elements(b" [ {\"a\": [1,2]} ,NaN, \"]\" ] ").unwrap();
-    assert_eq!(found, [&b"{\"a\": [1,2]}"[..], b"NaN", b"\"]\""]);
-    assert_eq!(elements(b"[ ]").unwrap(), Vec::<&[u8]>::new());
+    let found = elements(" [ {\"a\": [1,2]} ,NaN, \"]\" ] ").unwrap();
+    assert_eq!(found, ["{\"a\": [1,2]}", "NaN", "\"]\""]);
+    assert_eq!(elements("[ ]").unwrap(), Vec::<&str>::new());
     for text in ["{}", "[", "[1,]", "[,]", "[1]]"] {
-        assert!(elements(text.as_bytes()).is_err(), "{text:?}");
+        assert!(elements(text).is_err(), "{text:?}");
     }
 }
 
@@ -164,6 +164,25 @@ fn an_ascii_text_is_shared_and_any_other_is_escaped() {
     assert_eq!(asciify(&frame("0x22c3a922")), r#""\u00e9""#);
     assert_eq!(asciify_bytes(&frame("0x22e922")), r#""\u00e9""#);
     assert_eq!(asciify("\"\u{1f600}\"".as_bytes()), r#""\ud83d\ude00""#);
+}
+
+#[test]
+fn what_is_not_json_does_not_become_it_by_escaping() {
+    for text in [&b"\"\\\xff\""[..], "\"\\\u{e9}\"".as_bytes(), b"{\"bus\": \"\\\xe9\"}", b"[\xe9]"] {
+        assert!(parse_lenient(text).is_err());
+        assert!(parse_lenient(asciify(text).as_bytes()).is_err(), "{}", asciify(text));
+    }
+    assert_eq!(asciify(b"\"\\\\\xe9\""), r#""\\\u00e9""#);
+    assert_eq!(asciify(b"\"\\n\xe9\""), r#""\n\u00e9""#);
+}
+
+#[test]
+fn members_of_latin_1_are_read_like_the_whole() {
+    // The name alone would be UTF-8, the whole is not.
+    let text = b"{\"\xc3\xa9\": \"\xff\"}";
+    assert_eq!(parse_lenient(text).unwrap(), json!({"\u{c3}\u{a9}": "\u{ff}"}));
+    assert_eq!(members(&asciify(text)).unwrap()[0].0, "\u{c3}\u{a9}");
+    assert_eq!(members("{\"\u{e9}\": \"\u{20ac}\"}").unwrap(), [("\u{e9}".into(), "\"\u{20ac}\"")]);
 }
 
 #[test]

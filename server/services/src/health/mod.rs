@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use parking_lot::RwLock;
 use serde_json::Value;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::{Semaphore, broadcast};
 use vt_agent::{AgentContext, Event, Events};
 use vt_backends::{InstalledAgent, RunState};
@@ -119,7 +119,11 @@ impl PlatformHealth {
                 event = events.next() => match event {
                     Event::Stop => return,
                     Event::Config(_) => {}
-                    Event::Publication(publication) if publication.topic.as_str().starts_with(HEARTBEATS) => self.heard(&publication),
+                    Event::Publication(publication) if publication.topic.as_str().starts_with(HEARTBEATS) => {
+                        // A peer is announced before it can publish, but by another way: its news may still wait.
+                        self.catch_up(&mut peer_events);
+                        self.heard(&publication);
+                    }
                     Event::Publication(publication) => alerts.heard(&publication),
                 },
                 event = peer_events.recv() => self.peer_changed(event, &mut peer_events),
@@ -186,7 +190,8 @@ impl PlatformHealth {
         let now = self.context.now();
         let ask = {
             let mut peers = self.peers.write();
-            let peer = peers.entry(sender.clone()).or_insert_with(|| Peer::new(now));
+            // One that beat and is gone already counts for nothing.
+            let Some(peer) = peers.get_mut(sender) else { return };
             if peer.view.status != word {
                 // The reason of the old word is not that of the new one.
                 peer.view.context = Value::Null;
@@ -217,6 +222,16 @@ impl PlatformHealth {
             if !again {
                 peer.is_asked = false;
                 return;
+            }
+        }
+    }
+
+    fn catch_up(&self, events: &mut broadcast::Receiver<PeerEvent>) {
+        loop {
+            match events.try_recv() {
+                Ok(event) => self.peer_changed(Ok(event), events),
+                Err(TryRecvError::Lagged(missed)) => self.peer_changed(Err(RecvError::Lagged(missed)), events),
+                Err(TryRecvError::Empty | TryRecvError::Closed) => return,
             }
         }
     }

@@ -35,6 +35,28 @@ async fn a_new_agent_shows_within_one_heartbeat_with_its_reason() {
     assert_eq!(running.health.roll_up(), RollUp { worst: StatusWord::Good, reasons: vec![] });
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_heartbeat_counts_even_if_it_comes_together_with_the_news_of_the_connection() {
+    let running = Bench::default().start().await;
+    let names: Vec<String> = (0..100).map(|number| format!("meter.{number}")).collect();
+    // Nothing is awaited in between: the service finds connections and heartbeats waiting side by side, and there is no second heartbeat.
+    let beat = |name: &String| {
+        let (peer, mailbox) = running.bus.connect(id(name), vt_bus::PeerKind::Agent).unwrap();
+        peer.publish(&Topic::parse(&format!("heartbeat/{name}")).unwrap(), Headers::new(), json!("GOOD")).unwrap();
+        (peer, mailbox)
+    };
+    let peers: Vec<_> = names.iter().map(beat).collect();
+    until_true(|| names.iter().all(|name| health(&running, name).is_some_and(|view| view.status == StatusWord::Good))).await;
+    drop(peers);
+    until_true(|| names.iter().all(|name| health(&running, name).is_none())).await;
+    // One that beats and is gone at once leaves nothing behind.
+    drop(names.iter().map(beat).collect::<Vec<_>>());
+    let (last, _events) = running.agent("last", MethodTable::new());
+    until_true(|| health(&running, "last").is_some_and(|view| view.status == StatusWord::Good)).await;
+    assert_eq!(names.iter().filter(|name| health(&running, name).is_some()).count(), 0);
+    drop(last);
+}
+
 #[tokio::test]
 async fn a_heartbeat_in_the_name_of_another_counts_for_nobody() {
     let running = Bench::default().start().await;

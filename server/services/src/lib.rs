@@ -39,6 +39,6 @@ pub use history::{ChartSeries, History, HistoryQuery, Series};
 pub use live::{Live, LiveEvent, LiveFrame, LiveSession, LiveStream};
 pub use logs::{LogBook, LogLevel, LogLine, NewLogLine};
 // Edges know only this crate and `types`; these words of `backends` are part of what services say.
-pub use tools::Tools;
+pub use tools::{Listening, Tools};
 pub use vt_backends::{AgentKindInfo, AlertRecord, AuditFilter, AuditRecord, ConfigType, RunState};
 pub use wiring::{BusView, InstanceInfo, PeerView, Services, ServicesDeps, ServicesTasks, StartError};

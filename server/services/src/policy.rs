@@ -39,6 +39,8 @@ const CONTROL_TELLS: &[&str] = &[
     "identity_exists",
     "list_agents",
     "peerlist",
+    "stats.enabled",
+    "stats.get",
     "status_agents",
 ];
 

@@ -242,7 +242,7 @@ impl Services {
     /// # Errors
     /// [`StartError`]; then nothing is left connected.
     pub async fn start(deps: ServicesDeps, stop: CancellationToken) -> Result<(Self, ServicesTasks), StartError> {
-        let (bus, clock, instance) = (deps.bus, deps.clock, Arc::new(deps.instance));
+        let (bus, clock, instance, platform_stop) = (deps.bus, deps.clock, Arc::new(deps.instance), deps.platform_stop);
         let mut peers = Peers { bus: &bus, clock: &clock, instance: &instance, stop: &stop, tasks: ServicesTasks { contexts: Vec::new() } };
 
         let loaded = deps.installations.load_all().await?;
@@ -295,7 +295,7 @@ impl Services {
             health: Arc::clone(&health),
             audit: Arc::clone(&audit),
             clock: Arc::clone(&clock),
-            platform_stop: deps.platform_stop,
+            platform_stop: platform_stop.clone(),
         }));
         control_peer.serve(agents::export(&agents, &auth));
 
@@ -326,7 +326,7 @@ impl Services {
             health,
             alerts,
             audit,
-            tools: Arc::new(Tools::new(tools_peer)),
+            tools: Arc::new(Tools::new(tools_peer, platform_stop)),
             logs: deps.logs,
             bus: bus.clone(),
             clock: Arc::clone(&clock),

@@ -2,7 +2,8 @@
 //! may change it, and telling everybody is done here.
 //!
 //! Map: `installed` (what is installed, in memory), `identities` (which identity a new agent gets), `changes` (install, start, stop ...),
-//! `observer` (what the launcher tells), `calls` (RPC towards any peer for people), `rpc` (what `control` answers).
+//! `observer` (what the launcher tells), `calls` (RPC towards any peer for people), `statistics` (counting messages on request), `rpc` (what
+//! `control` answers).
 //! Source: agents.md §1, vip-zmq.md §8.2, VOLTTRON `volttron/platform/{aip,control}.py`.
 //!
 //! Invariants: changes of one agent take turns; a change that was begun is finished even if whoever asked goes away.
@@ -13,6 +14,7 @@ mod identities;
 mod installed;
 mod observer;
 mod rpc;
+mod statistics;
 #[cfg(test)]
 mod tests;
 
@@ -114,12 +116,13 @@ struct Inner {
     turns: Mutex<HashMap<Identity, Arc<tokio::sync::Mutex<()>>>>,
     /// Choosing an identity and taking it is one step.
     installing: tokio::sync::Mutex<()>,
+    statistics: statistics::Tracker,
 }
 
 impl Agents {
     pub(crate) fn new(deps: AgentsDeps) -> Self {
         let (events, _) = broadcast::channel(FOLLOWED_MAX);
-        let inner = Arc::new(Inner { deps, events, turns: Mutex::default(), installing: tokio::sync::Mutex::default() });
+        let inner = Arc::new(Inner { deps, events, turns: Mutex::default(), installing: tokio::sync::Mutex::default(), statistics: statistics::Tracker::default() });
         inner.deps.installed.launcher().observe(Arc::new(observer::Observer(Arc::downgrade(&inner))));
         Self { inner }
     }

@@ -26,6 +26,7 @@ pub(crate) fn export(agents: &Arc<Agents>, auth: &Arc<Auth>) -> MethodTable {
     export_questions(&mut table, &exported);
     export_life_cycle(&mut table, &exported);
     export_installing(&mut table, &exported);
+    export_statistics(&mut table, &exported);
     table
 }
 
@@ -134,6 +135,25 @@ fn export_installing(table: &mut MethodTable, exported: &Exported) {
         let agent = uuid_arg(&call)?.and_then(|uuid| this.agents.by_uuid(uuid));
         let agent = agent.ok_or_else(|| RpcError::value_error("invalid agent"))?;
         done(this.agents.remove(&this.caller(&call), &agent.identity).await)
+    });
+}
+
+fn export_statistics(table: &mut MethodTable, exported: &Exported) {
+    let mut method = |name: &str, doc: &str, run: fn(&super::Inner) -> Value| {
+        let agents = Arc::clone(&exported.agents);
+        table.method(name).doc(doc).to(move |_| std::future::ready(Ok(run(&agents.inner))));
+    };
+    method("stats.enabled", "Whether messages are counted.", |inner| json!(inner.statistics.is_enabled()));
+    method("stats.enable", "Counts messages from now on.", |inner| {
+        inner.statistics.enable(&inner.deps.web.bus(), inner.deps.clock.now());
+        Value::Null
+    });
+    method("stats.disable", "Ends counting messages.", |inner| {
+        inner.statistics.disable(&inner.deps.web.bus(), inner.deps.clock.now());
+        Value::Null
+    });
+    method("stats.get", "Messages counted, by peer and subsystem.", |inner| {
+        inner.statistics.get(&inner.deps.web.bus(), inner.deps.clock.now())
     });
 }
 

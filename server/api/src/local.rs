@@ -1,11 +1,15 @@
 //! The interface of the server's local socket, for `vctl` and `vcfg`: an RPC gateway that speaks on the bus as `control.connection`, a look
-//! at the platform, and its end. The socket's file rights and the peer's credentials are checked by whoever serves it.
+//! at the platform, and its end; `overview` (for `vctl top`) and `pubsub` are beside. The socket's file rights and the peer's credentials are
+//! checked by whoever serves it.
 //!
 //! - `POST /rpc` [`RpcCall`] → 200 [`RpcAnswer`]; the outcome of the call is in the body, not in the status.
 //! - `GET /status` → 200 [`StatusAnswer`].
 //! - `POST /shutdown` → 200 [`ShutdownAnswer`]; the platform ends a moment later.
 //!
 //! Errors of the request itself are 4xx with `{"error": {"kind", "exc_type", "message"}}`.
+
+pub mod overview;
+pub mod pubsub;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +20,7 @@ use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use vt_services::Caller;
@@ -138,12 +143,18 @@ pub struct ShutdownAnswer {
 }
 
 pub(crate) fn routes() -> Router<Arc<ApiState>> {
-    Router::new().route("/rpc", post(rpc)).route("/status", get(status)).route("/shutdown", post(shutdown))
+    Router::new()
+        .route("/rpc", post(rpc))
+        .route("/status", get(status))
+        .route("/shutdown", post(shutdown))
+        .route("/overview", get(overview::overview))
+        .route("/publish", post(pubsub::publish))
+        .route("/subscribe", get(pubsub::subscribe))
 }
 
 async fn rpc(State(state): State<Arc<ApiState>>, request: Request) -> Response {
     let caller = caller(&request);
-    let answer = match read(request.into_body()).await {
+    let answer = match read("/rpc", request.into_body()).await {
         Ok(call) => call_peer(&state, &caller, call).await,
         Err(response) => return response,
     };
@@ -217,11 +228,12 @@ fn caller(request: &Request) -> Caller {
     Caller::local(request.extensions().get::<LocalUser>().map_or("owner", |user| &user.0))
 }
 
-async fn read(body: Body) -> Result<RpcCall, Response> {
+async fn read<T: DeserializeOwned>(label: &'static str, body: Body) -> Result<T, Response> {
     let refuse =
-        |status: StatusCode, text: &str| answered("/rpc", status, &RpcAnswer::Error(failure(FailureKind::InvalidParams, text.to_owned())));
+        |status: StatusCode, text: &str| answered(label, status, &RpcAnswer::Error(failure(FailureKind::InvalidParams, text.to_owned())));
     let bytes = body::read(body, BODY_BYTES_MAX).await.map_err(|error| refuse(error.status(), error.text()))?;
-    serde_json::from_slice(&bytes).map_err(|error| refuse(StatusCode::BAD_REQUEST, &format!("the body is not a call: {error}")))
+    serde_json::from_slice(&bytes)
+        .map_err(|error| refuse(StatusCode::BAD_REQUEST, &format!("the body is not what is expected here: {error}")))
 }
 
 fn answered(label: &'static str, status: StatusCode, answer: &impl Serialize) -> Response {

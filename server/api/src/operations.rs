@@ -121,7 +121,8 @@ fn render(state: &ApiState) -> String {
     text.finish()
 }
 
-fn word(state: &RunState) -> &'static str {
+/// One word for a state, as metrics and tools show it.
+pub fn word(state: &RunState) -> &'static str {
     match state {
         RunState::NeverStarted => "never_started",
         RunState::Running { .. } => "running",

@@ -3,14 +3,16 @@
 //!
 //! Map: `platform` (start and shutdown, in order), `stores` (home and database), `tls` (certificates and signing key), `listeners` (HTTPS
 //! and the local socket), `logging` (lines for people and for the pages), `demo` (the demonstration building), `process` (memory and CPU
-//! for the metrics), `signals`.
+//! for the metrics), `signals`; `offline` and `certificates` (what tools may do while the server is down).
 //!
 //! Invariants: nothing is announced before it is bound; the home is held by one process; every task ends before `run` returns.
 
+pub mod certificates;
 pub mod demo;
 mod first_run;
 mod listeners;
 mod logging;
+pub mod offline;
 mod platform;
 mod process;
 mod signals;

@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use serde_json::Value;
+
 /// Prints to standard output. A reader that went away (`| head`) is no error.
 pub fn print(text: &str) {
     write_to(std::io::stdout().lock(), text);
@@ -20,6 +22,18 @@ pub fn complain(text: &str) {
 fn write_to(mut to: impl Write, text: &str) {
     // Nobody reads any more; there is nobody to tell.
     drop(to.write_all(text.as_bytes()).and_then(|()| to.flush()));
+}
+
+/// JSON with an indent, as Python's `json.dumps(indent=...)`.
+pub fn pretty(value: &Value, indent: usize) -> String {
+    let spaces = vec![b' '; indent];
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(&spaces);
+    let mut out = Vec::new();
+    let mut serializer = serde_json::Serializer::with_formatter(&mut out, formatter);
+    match serde::Serialize::serialize(value, &mut serializer) {
+        Ok(()) => String::from_utf8_lossy(&out).into_owned(),
+        Err(_) => value.to_string(),
+    }
 }
 
 /// Prints clap's text where it belongs and gives the exit code: 0 for help and version, 2 for wrong arguments.
@@ -58,7 +72,8 @@ pub fn printable(text: &str) -> String {
     text.chars().map(|c| if is_control(c) { '\u{fffd}' } else { c }).collect()
 }
 
-fn is_control(c: char) -> bool {
+/// Whether a character steers a terminal or the direction of text.
+pub fn is_control(c: char) -> bool {
     c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 

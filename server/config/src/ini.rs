@@ -192,7 +192,7 @@ pub fn add_missing_keys(path: &Path, keys: &[(&'static str, String)]) -> Result<
     replace(&target, new.as_bytes(), mode).map_err(|source| ConfigError::Write { path: path.to_owned(), source })
 }
 
-fn inserted(text: &str, lines: &[String]) -> String {
+pub(crate) fn inserted(text: &str, lines: &[String]) -> String {
     let end = if text.contains("\r\n") { "\r\n" } else { "\n" };
     let block: String = lines.iter().map(|line| format!("{line}{end}")).collect();
     match end_of_section(text) {
@@ -226,7 +226,7 @@ fn end_of_section(text: &str) -> Option<usize> {
     end
 }
 
-fn replace(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
+pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or_else(|| PathBuf::from("."), Path::to_owned);
     let mut file = tempfile::Builder::new().prefix(".config.").suffix(".tmp").tempfile_in(&directory)?;
     file.write_all(bytes)?;

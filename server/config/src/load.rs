@@ -192,6 +192,14 @@ impl Context<'_> {
     }
 }
 
+/// Whether `name` can be an instance name.
+///
+/// # Errors
+/// What is wrong, and what to write.
+pub fn check_instance_name(name: &str) -> Result<(), String> {
+    instance_name(name).map(drop)
+}
+
 fn instance_name(text: &str) -> Result<String, String> {
     let advice = "use letters A-Z, digits, '_', '-' and '.', such as volttron1";
     let length = text.chars().count();

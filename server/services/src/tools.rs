@@ -37,14 +37,7 @@ impl Tools {
     ///
     /// # Errors
     /// [`RpcError`], each cause its own variant.
-    pub async fn call(
-        &self,
-        caller: &Caller,
-        peer: &Identity,
-        method: &str,
-        params: Params,
-        limit: Duration,
-    ) -> Result<Value, RpcError> {
+    pub async fn call(&self, caller: &Caller, peer: &Identity, method: &str, params: Params, limit: Duration) -> Result<Value, RpcError> {
         let handle = self.context.peer().on_behalf_of(&caller.user);
         vt_agent::context::call_within(&handle, limit.min(CALL_TIMEOUT_MAX), peer, method, params).await
     }
@@ -66,7 +59,8 @@ impl Tools {
     /// `Unavailable` if the bus takes no more peers or refuses the subscription.
     pub fn listen(&self, prefix: &TopicPrefix) -> Result<Listening, ServiceError> {
         let number = self.listeners.fetch_add(1, Relaxed);
-        let identity = Identity::parse(&format!("{}.{number}", known::CONTROL_CONNECTION)).map_err(|error| ServiceError::Invalid(error.to_string()))?;
+        let identity = Identity::parse(&format!("{}.{number}", known::CONTROL_CONNECTION))
+            .map_err(|error| ServiceError::Invalid(error.to_string()))?;
         let unavailable = |error: &dyn std::fmt::Display| ServiceError::Unavailable(error.to_string());
         let connected = self.context.peer().bus().connect_with_queue(identity, PeerKind::Tool, PUBLICATIONS_MAX);
         let (peer, mailbox) = connected.map_err(|error| unavailable(&error))?;

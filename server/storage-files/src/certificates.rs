@@ -34,7 +34,9 @@ pub struct CertificateFolder {
 }
 
 impl CertificateFolder {
-    pub(crate) fn new(home: &Path) -> Self {
+    /// The folder of the home at `home`.
+    #[must_use]
+    pub fn new(home: &Path) -> Self {
         Self { root: home.join("certificates") }
     }
 

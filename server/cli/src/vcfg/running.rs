@@ -5,21 +5,28 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use vt_config::{Environment, Flags};
 
 use crate::client::{Client, ClientError};
 use crate::output::line;
 
 const START_WAIT: Duration = Duration::from_secs(30);
 
+/// Does something while the platform runs.
+pub fn while_running(home: &Path, client: &Client, work: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
+    let platform = Platform::ensure(home, client)?;
+    let done = work();
+    platform.release(client)?;
+    done
+}
+
 /// The platform.
-pub struct Platform {
+struct Platform {
     ours: Option<Child>,
 }
 
 impl Platform {
     /// Finds the running platform, or starts one without its agents.
-    pub fn ensure(home: &Path, client: &Client) -> Result<Self, String> {
+    fn ensure(home: &Path, client: &Client) -> Result<Self, String> {
         match client.call("control", "peerlist", vec![]) {
             Ok(_) => return Ok(Self { ours: None }),
             Err(ClientError::NotRunning) => {}
@@ -29,7 +36,8 @@ impl Platform {
         std::fs::create_dir_all(home).map_err(|error| format!("{} cannot be made: {error}", home.display()))?;
         let log = home.join("volttron.cfg.log");
         let child = Command::new(server()?)
-            .args(["-vv", "--no-autostart", "--vhome"])
+            // Nobody looks at pages meanwhile, and the port of the configuration may still be another instance's.
+            .args(["-vv", "--no-autostart", "--bind-web-address", "https://127.0.0.1:0", "--vhome"])
             .arg(home)
             .arg("-l")
             .arg(&log)
@@ -51,7 +59,7 @@ impl Platform {
     }
 
     /// Ends the platform if vcfg started it.
-    pub fn release(mut self, client: &Client) -> Result<(), String> {
+    fn release(mut self, client: &Client) -> Result<(), String> {
         let Some(mut child) = self.ours.take() else { return Ok(()) };
         line("Shutting down platform...");
         client.call("control", "stop_platform", vec![]).map(|_: Value| ()).map_err(|error| error.to_string())?;
@@ -73,15 +81,4 @@ fn server() -> Result<PathBuf, String> {
     let this = std::env::current_exe().map_err(|error| error.to_string())?;
     let beside = this.with_file_name("volttron");
     Ok(if beside.is_file() { beside } else { PathBuf::from("volttron") })
-}
-
-/// Writes the name into the platform's configuration, unless it has another.
-pub fn set_instance_name(home: &Path, name: &str) -> Result<(), String> {
-    let flags = Flags { home: Some(home.to_owned()), instance_name: Some(name.to_owned()), ..Flags::default() };
-    let loaded = vt_config::load(&flags, &Environment::of_process()).map_err(|error| error.to_string())?;
-    std::fs::create_dir_all(home).map_err(|error| format!("{} cannot be made: {error}", home.display()))?;
-    if !loaded.missing.iter().any(|(key, _)| *key == "instance-name") {
-        return Err(format!("{} has an instance-name already; change it there", loaded.settings.config_file.display()));
-    }
-    vt_config::add_missing_keys(&loaded.settings.config_file, &loaded.missing).map_err(|error| error.to_string())
 }

@@ -6,10 +6,9 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::agents::pretty;
-use super::{Failure, Outcome};
-use crate::client::Client;
-use crate::output::{line, print, printable};
+use super::failure::{Failure, Outcome};
+use super::global::Context;
+use crate::output::{line, pretty, print, printable};
 
 const STORE: &str = "config.store";
 /// Longest entry read from a file or standard input, in bytes; the platform's own bound.
@@ -104,17 +103,17 @@ pub struct Edit {
     kind: Kind,
 }
 
-pub fn run(client: &Client, command: Command) -> Outcome {
+pub fn run(context: &Context, command: Command) -> Outcome {
     match command {
-        Command::Delete(delete) => remove(client, &delete),
-        Command::Edit(edit) => change(client, &edit),
-        Command::Get(get) => show(client, &get),
-        Command::List { identity } => list(client, identity),
-        Command::Store(store) => set(client, &store),
+        Command::Delete(delete) => remove(context, &delete),
+        Command::Edit(edit) => change(context, &edit),
+        Command::Get(get) => show(context, &get),
+        Command::List { identity } => list(context, identity),
+        Command::Store(store) => set(context, &store),
     }
 }
 
-fn set(client: &Client, store: &Store) -> Outcome {
+fn set(context: &Context, store: &Store) -> Outcome {
     let text = match &store.file {
         Some(path) => std::fs::File::open(path)
             .and_then(read_bounded)
@@ -123,34 +122,37 @@ fn set(client: &Client, store: &Store) -> Outcome {
             read_bounded(std::io::stdin().lock()).map_err(|error| Failure::new(1, format!("standard input cannot be read: {error}")))?
         }
     };
-    client.call(STORE, "set_config", vec![json!(store.identity), json!(store.name), json!(text), json!(store.kind.name())])?;
+    context.client.call(STORE, "set_config", vec![json!(store.identity), json!(store.name), json!(text), json!(store.kind.name())])?;
     Ok(())
 }
 
-fn show(client: &Client, get: &Get) -> Outcome {
-    let value = client.call(STORE, "get_config", vec![json!(get.identity), json!(get.name), json!(get.raw)])?;
+fn show(context: &Context, get: &Get) -> Outcome {
+    let value = context.client.call(STORE, "get_config", vec![json!(get.identity), json!(get.name), json!(get.raw)])?;
     match value {
-        Value::String(text) => print(&if text.ends_with('\n') { text } else { format!("{text}\n") }),
+        Value::String(text) if !context.json => print(&if text.ends_with('\n') { text } else { format!("{text}\n") }),
         value => line(&pretty(&value, 2)),
     }
     Ok(())
 }
 
-fn list(client: &Client, identity: Option<String>) -> Outcome {
+fn list(context: &Context, identity: Option<String>) -> Outcome {
     let names = match identity {
-        Some(identity) => client.call(STORE, "list_configs", vec![json!(identity)])?,
-        None => client.call(STORE, "list_stores", vec![])?,
+        Some(identity) => context.client.call(STORE, "list_configs", vec![json!(identity)])?,
+        None => context.client.call(STORE, "list_stores", vec![])?,
     };
+    if context.json {
+        return Context::print_json(&names);
+    }
     for name in names.as_array().into_iter().flatten().filter_map(Value::as_str) {
         line(&printable(name));
     }
     Ok(())
 }
 
-fn remove(client: &Client, delete: &Delete) -> Outcome {
+fn remove(context: &Context, delete: &Delete) -> Outcome {
     match (&delete.name, delete.all) {
-        (_, true) => client.call(STORE, "delete_store", vec![json!(delete.identity)])?,
-        (Some(name), false) => client.call(STORE, "delete_config", vec![json!(delete.identity), json!(name)])?,
+        (_, true) => context.client.call(STORE, "delete_store", vec![json!(delete.identity)])?,
+        (Some(name), false) => context.client.call(STORE, "delete_config", vec![json!(delete.identity), json!(name)])?,
         (None, false) => {
             line("ERROR: must specify a configuration when not deleting entire store");
             return Err(Failure::new(2, "name the entry, or give --all"));
@@ -159,8 +161,8 @@ fn remove(client: &Client, delete: &Delete) -> Outcome {
     Ok(())
 }
 
-fn change(client: &Client, edit: &Edit) -> Outcome {
-    let (before, kind) = match client.call(STORE, "get_metadata", vec![json!(edit.identity), json!(edit.name)]) {
+fn change(context: &Context, edit: &Edit) -> Outcome {
+    let (before, kind) = match context.client.call(STORE, "get_metadata", vec![json!(edit.identity), json!(edit.name)]) {
         Ok(entry) => {
             let text = |key: &str| entry[key].as_str().unwrap_or_default().to_owned();
             (Some(text("data")), text("type"))
@@ -178,7 +180,7 @@ fn change(client: &Client, edit: &Edit) -> Outcome {
         line("No changes detected.");
         return Ok(());
     }
-    client.call(STORE, "set_config", vec![json!(edit.identity), json!(edit.name), json!(after), json!(kind)])?;
+    context.client.call(STORE, "set_config", vec![json!(edit.identity), json!(edit.name), json!(after), json!(kind)])?;
     Ok(())
 }
 

@@ -5,12 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::agents::pretty;
-use super::{Failure, Outcome};
-use crate::client::Client;
-use crate::output::line;
-
-const CONTROL: &str = "control";
+use super::failure::{Failure, Outcome};
+use super::global::Context;
+use crate::output::{line, pretty};
 
 /// What to install.
 #[derive(Debug, Args)]
@@ -40,7 +37,7 @@ pub struct Install {
     force: bool,
 }
 
-pub fn install(client: &Client, install: &Install, as_json: bool) -> Outcome {
+pub fn install(context: &Context, install: &Install) -> Outcome {
     let config = match &install.agent_config {
         None => Value::Null,
         Some(path) => {
@@ -58,7 +55,7 @@ pub fn install(client: &Client, install: &Install, as_json: bool) -> Outcome {
         ("config".to_owned(), config),
         ("force".to_owned(), json!(install.force)),
     ]);
-    let uuid = client.call_with(CONTROL, "install_builtin", vec![], kwargs)?;
+    let uuid = context.client.call_with("control", "install_builtin", vec![], kwargs)?;
     let mut answer = Map::from_iter([("agent_uuid".to_owned(), uuid.clone())]);
     if let Some(tag) = &install.tag {
         answer.insert("tag".to_owned(), json!(tag));
@@ -69,22 +66,21 @@ pub fn install(client: &Client, install: &Install, as_json: bool) -> Outcome {
     }
     let uuid_text = uuid.as_str().unwrap_or_default();
     if !install.start {
-        return report(as_json, &answer, &format!("Agent {uuid_text} installed"));
+        return report(context.json, &answer, &format!("Agent {uuid_text} installed"));
     }
-    client.call(CONTROL, "start_agent", vec![uuid.clone()])?;
-    let state = client.call(CONTROL, "agent_status", vec![uuid.clone()])?;
+    context.control("start_agent", vec![uuid.clone()])?;
+    let state = context.control("agent_status", vec![uuid.clone()])?;
     let running = !state[0].is_null() && state[1].is_null();
     answer.insert("starting".to_owned(), json!(true));
     answer.insert("started".to_owned(), json!(running));
     answer.insert("pid".to_owned(), state[0].clone());
-    report(as_json, &answer, &format!("Agent {uuid_text} installed and started [{}]", state[0]))
+    report(context.json, &answer, &format!("Agent {uuid_text} installed and started [{}]", state[0]))
 }
 
-pub fn kinds(client: &Client, as_json: bool) -> Outcome {
-    let kinds = client.call(CONTROL, "agent_kinds", vec![])?;
-    if as_json {
-        line(&pretty(&kinds, 2));
-        return Ok(());
+pub fn kinds(context: &Context) -> Outcome {
+    let kinds = context.control("agent_kinds", vec![])?;
+    if context.json {
+        return Context::print_json(&kinds);
     }
     for kind in kinds.as_array().into_iter().flatten() {
         let text = |key: &str| kind[key].as_str().unwrap_or_default();

@@ -122,7 +122,13 @@ struct Inner {
 impl Agents {
     pub(crate) fn new(deps: AgentsDeps) -> Self {
         let (events, _) = broadcast::channel(FOLLOWED_MAX);
-        let inner = Arc::new(Inner { deps, events, turns: Mutex::default(), installing: tokio::sync::Mutex::default(), statistics: statistics::Tracker::default() });
+        let inner = Arc::new(Inner {
+            deps,
+            events,
+            turns: Mutex::default(),
+            installing: tokio::sync::Mutex::default(),
+            statistics: statistics::Tracker::default(),
+        });
         inner.deps.installed.launcher().observe(Arc::new(observer::Observer(Arc::downgrade(&inner))));
         Self { inner }
     }

@@ -1,5 +1,10 @@
 //! `vctl` against a running and an absent server: output, exit codes and effects.
 
+mod bus;
+mod down;
+mod help;
+mod setup;
+
 use std::time::Duration;
 
 use vt_testkit::TestServer;

@@ -115,7 +115,8 @@ impl Client {
         self.request_within(self.timeout, method, path, body)
     }
 
-    fn request_within<T: DeserializeOwned>(
+    /// The same, for which there is `limit`.
+    pub fn request_within<T: DeserializeOwned>(
         &self,
         limit: Duration,
         method: Method,
@@ -169,13 +170,16 @@ impl Client {
 
     /// Waits a moment before looking again for something that another process does.
     pub fn pause(&self) {
-        self.wait(Duration::from_millis(50));
+        // Made inside, because a timer needs its runtime.
+        self.runtime.block_on(async { tokio::time::sleep(Duration::from_millis(50)).await });
     }
 
-    /// Waits.
-    pub fn wait(&self, time: Duration) {
-        // Made inside, because a timer needs its runtime.
-        self.runtime.block_on(async { tokio::time::sleep(time).await });
+    /// Waits, unless somebody presses Ctrl-C.
+    pub fn wait_or_interrupt(&self, time: Duration) -> Result<(), ClientError> {
+        self.run(async {
+            tokio::time::sleep(time).await;
+            Ok(())
+        })
     }
 
     /// Waits for a task, or for Ctrl-C.

@@ -1,17 +1,18 @@
-//! The command line: `volttron` (the server, in the foreground), `vctl` (control), `vcfg` (set-up), `vpkg` (packages) and what VOLTTRON's
+//! The command line: `volttron` (the server, in the foreground), `vctl` (control), `vcfg` (set-up) and what VOLTTRON's
 //! shell scripts do. One executable serves all of them by the name it is called.
 //!
-//! Map: `program` (which of them), `serve` (options of the server), `client` (the server's local socket), `vctl`, `vcfg` and `vpkg` (one file
+//! Map: `program` (which of them), `serve` (options of the server), `client` (the server's local socket), `vctl` and `vcfg` (one file
 //! per group of commands), `scripts` (`start-volttron` and its like), `output` (what is printed), `python` (values as Python prints them),
 //! `prompt` (questions), `trace` (what `-v` tells).
 //!
-//! Source: VOLTTRON `volttron/platform/{main,control,instance_setup,packaging}.py` for options, texts and exit codes.
+//! Source: VOLTTRON `volttron/platform/{main,control,instance_setup}.py` for options, texts and exit codes.
 
 mod client;
 mod output;
 pub mod program;
 mod prompt;
 mod python;
+mod scripts;
 mod serve;
 mod trace;
 mod vcfg;

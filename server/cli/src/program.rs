@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::{serve, vcfg, vctl};
+use crate::{scripts, serve, vcfg, vctl};
 
 /// The programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +15,10 @@ pub enum Program {
     Vctl,
     /// Set-up.
     Vcfg,
+    /// Starts the server in the background.
+    StartVolttron,
+    /// Ends the server.
+    StopVolttron,
 }
 
 impl Program {
@@ -24,6 +28,8 @@ impl Program {
         match path.file_stem().and_then(|name| name.to_str()) {
             Some("vctl" | "volttron-ctl") => Self::Vctl,
             Some("vcfg" | "volttron-cfg") => Self::Vcfg,
+            Some("start-volttron") => Self::StartVolttron,
+            Some("stop-volttron") => Self::StopVolttron,
             _ => Self::Volttron,
         }
     }
@@ -36,6 +42,8 @@ impl Program {
             Self::Volttron => serve::main(args),
             Self::Vctl => vctl::main(args),
             Self::Vcfg => vcfg::main(args),
+            Self::StartVolttron => scripts::start(args),
+            Self::StopVolttron => scripts::stop(),
         })
     }
 }
@@ -51,6 +59,8 @@ mod tests {
             ("volttron-ctl", Program::Vctl),
             ("vcfg", Program::Vcfg),
             ("./volttron-cfg", Program::Vcfg),
+            ("./start-volttron", Program::StartVolttron),
+            ("./stop-volttron", Program::StopVolttron),
             ("volttron", Program::Volttron),
             ("anything", Program::Volttron),
         ] {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 /// The path of a built binary: `VT_TEST_PROGRAMS` names the folder, else it is the one above the running test's.
@@ -44,9 +45,18 @@ impl Finished {
 
 /// Runs a program on a home with an otherwise empty VOLTTRON environment and waits for its end.
 pub async fn run(name: &str, home: &Path, arguments: &[&str], deadline: Duration) -> Finished {
+    run_with_input(name, home, arguments, "", deadline).await
+}
+
+/// The same, with what stands on its standard input.
+pub async fn run_with_input(name: &str, home: &Path, arguments: &[&str], input: &str, deadline: Duration) -> Finished {
     let mut command = bare(name, home);
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let child = command.spawn().unwrap_or_else(|error| panic!("{name} does not start: {error}"));
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap_or_else(|error| panic!("{name} does not start: {error}"));
+    let mut stdin = child.stdin.take().expect("stdin is piped");
+    // A program that reads no further has ended or does not ask.
+    drop(stdin.write_all(input.as_bytes()).await);
+    drop(stdin);
     let output = tokio::time::timeout(deadline, child.wait_with_output())
         .await
         .unwrap_or_else(|_| panic!("{name} {arguments:?} did not end within {deadline:?}"))

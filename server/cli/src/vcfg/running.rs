@@ -1,6 +1,6 @@
 //! A platform that runs while vcfg works: the one that runs anyway, or one that is started for it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,7 @@ impl Platform {
         line("Starting platform...");
         std::fs::create_dir_all(home).map_err(|error| format!("{} cannot be made: {error}", home.display()))?;
         let log = home.join("volttron.cfg.log");
-        let child = Command::new(server()?)
+        let child = Command::new(crate::scripts::beside("volttron")?)
             // Nobody looks at pages meanwhile, and the port of the configuration may still be another instance's.
             .args(["-vv", "--no-autostart", "--bind-web-address", "https://127.0.0.1:0", "--vhome"])
             .arg(home)
@@ -74,11 +74,4 @@ impl Drop for Platform {
             drop(child.kill().and_then(|()| child.wait()));
         }
     }
-}
-
-/// The server's executable: beside this one, else on the path.
-fn server() -> Result<PathBuf, String> {
-    let this = std::env::current_exe().map_err(|error| error.to_string())?;
-    let beside = this.with_file_name("volttron");
-    Ok(if beside.is_file() { beside } else { PathBuf::from("volttron") })
 }

@@ -16,6 +16,7 @@ mod platform;
 mod pubsub;
 mod rpc;
 mod stats;
+mod top;
 
 use std::ffi::OsString;
 
@@ -79,6 +80,8 @@ enum Command {
     Subscribe(pubsub::Subscribe),
     /// Show, set or remove an agent's tag
     Tag(lifecycle::TagOptions),
+    /// Watch peers and agents: messages, losses, queues, memory and processor time
+    Top(top::Top),
 }
 
 impl Command {
@@ -104,6 +107,7 @@ impl Command {
             Self::Stop(_) => "stop",
             Self::Subscribe(_) => "subscribe",
             Self::Tag(_) => "tag",
+            Self::Top(_) => "top",
         }
     }
 
@@ -129,6 +133,7 @@ impl Command {
             Self::Stop(patterns) => lifecycle::stop(context, &patterns),
             Self::Subscribe(subscribe) => pubsub::subscribe(context, &subscribe),
             Self::Tag(options) => lifecycle::tag(context, &options),
+            Self::Top(top) => top::run(context, &top),
         }
     }
 }

@@ -92,10 +92,9 @@ fn counted(looks: Option<(&Look, &Look)>) -> Value {
     if let Some((from, to)) = looks {
         for peer in &to.peers {
             let before = from.of(peer);
-            let counters: [(u64, fn(&PeerInfo) -> u64); 3] =
-                [(peer.published, |peer| peer.published), (peer.delivered, |peer| peer.delivered), (peer.lost, |peer| peer.lost)];
-            for (found, (after, read)) in by_peer.iter_mut().zip(counters) {
-                add(found, peer.identity.as_str(), after.saturating_sub(before.map_or(0, read)));
+            let counters: [fn(&PeerInfo) -> u64; 3] = [|peer| peer.published, |peer| peer.delivered, |peer| peer.lost];
+            for (found, read) in by_peer.iter_mut().zip(counters) {
+                add(found, peer.identity.as_str(), read(peer).saturating_sub(before.map_or(0, read)));
             }
         }
         let since = |read: fn(&BusStatistics) -> u64| read(&to.bus).saturating_sub(read(&from.bus));

@@ -1,0 +1,76 @@
+//! Commands that look at the bus or speak on it: publish, subscribe, stats, rpc, peerlist, top.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use vt_testkit::{TestServer, eventually_async};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+#[tokio::test]
+async fn what_is_published_is_heard() {
+    let server = TestServer::start().await;
+    let heard = server.vctl(&["subscribe", "greetings", "--count", "1"]);
+    let publishing = async {
+        eventually_async("somebody hears", DEADLINE, async || {
+            let told = server.vctl(&["publish", "greetings/all", r#"{"a": [1, null]}"#, "--header", "Date=x", "--json"]).await.ok();
+            (serde_json::from_str::<Value>(&told.stdout).unwrap()["subscribers"] != json!(0)).then_some(())
+        })
+        .await;
+    };
+    let (heard, ()) = tokio::join!(heard, publishing);
+    let expected = format!(
+        "{}\nReceived:\n\tpeer: control.connection\n\tsender: control.connection\n\ttopic: greetings/all\n\theaders: {{'Date': 'x'",
+        "*".repeat(80)
+    );
+    let heard = heard.ok();
+    assert!(heard.stdout.starts_with(&expected), "{heard:?}");
+    assert!(heard.stdout.ends_with("\tmessage: {'a': [1, None]}\n"), "{heard:?}");
+    let wrong = server.vctl(&["publish", "", "x"]).await;
+    assert_eq!(wrong.code, Some(20), "{wrong:?}");
+    assert!(wrong.stderr.starts_with("publish: error: "), "{wrong:?}");
+}
+
+#[tokio::test]
+async fn messages_are_shown_as_json_until_time_is_up() {
+    let server = TestServer::demo().await;
+    let heard = server.vctl(&["--json", "subscribe", "heartbeat", "--duration", "8", "--count", "2"]).await.ok();
+    let lines: Vec<Value> = heard.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(!lines.is_empty() && lines.iter().all(|line| line["topic"].as_str().unwrap().starts_with("heartbeat/")), "{heard:?}");
+    let nothing = server.vctl(&["subscribe", "nothing/here", "--duration", "0.2"]).await.ok();
+    assert_eq!(nothing.stdout, "");
+}
+
+#[tokio::test]
+async fn messages_are_counted_on_request() {
+    let server = TestServer::start().await;
+    assert_eq!(server.vctl(&["stats"]).await.ok().stdout, "disabled\n");
+    assert_eq!(server.vctl(&["stats", "enable"]).await.ok().stdout, "");
+    assert_eq!(server.vctl(&["stats", "status"]).await.ok().stdout, "enabled\n");
+    server.vctl(&["publish", "a", "1"]).await.ok();
+    server.vctl(&["stats", "disable"]).await.ok();
+    server.vctl(&["publish", "a", "1"]).await.ok();
+    let counted: Value = serde_json::from_str(&server.vctl(&["stats", "dump", "--json"]).await.ok().stdout).unwrap();
+    assert_eq!(counted["incoming"]["peer"]["control.connection"], json!(1));
+    assert!(server.vctl(&["stats", "dump"]).await.ok().stdout.starts_with("{'error': {'error': {}"));
+    assert!(server.vctl(&["stats", "pprint"]).await.ok().stdout.lines().count() > 10);
+    assert_eq!(server.vctl(&["stats", "--json"]).await.ok().stdout, "{\n  \"enabled\": false\n}\n");
+}
+
+#[tokio::test]
+async fn methods_of_peers_are_listed() {
+    let server = TestServer::start().await;
+    let list = server.vctl(&["rpc", "list"]).await.ok();
+    assert!(list.stdout.contains("control\n\t") && list.stdout.contains("\tlist_agents\n"), "{list:?}");
+    assert!(!list.stdout.contains("health.get_status"), "methods of subsystems only on request");
+    let all = server.vctl(&["rpc", "list", "control", "-v"]).await.ok();
+    assert!(all.stdout.starts_with("control\n") && all.stdout.contains("\thealth.get_status\n"), "{all:?}");
+    let one = server.vctl(&["rpc", "list", "control", "tag_agent", "-v"]).await.ok();
+    assert!(one.stdout.starts_with("control\n\ttag_agent\n\tDocumentation:\n") && one.stdout.contains("\t\tuuid:\n"), "{one:?}");
+    let code = server.vctl(&["rpc", "code", "control", "peerlist", "tag_agent"]).await.ok();
+    assert_eq!(code.stdout, "self.vip.rpc.call(control, peerlist).get()\nself.vip.rpc.call(control, tag_agent, ['uuid', 'tag']).get()\n");
+    let none = server.vctl(&["rpc", "list", "nobody", "x"]).await.ok();
+    assert!(none.stderr.starts_with("rpc: error: "), "{none:?}");
+    let json: Value = serde_json::from_str(&server.vctl(&["rpc", "list", "--json"]).await.ok().stdout).unwrap();
+    assert!(json["control"]["list_agents"].is_null() && json["control"].as_object().unwrap().contains_key("list_agents"));
+}

@@ -123,14 +123,14 @@ impl Client {
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, ClientError> {
-        let body = serde_json::to_string(body).map_err(|error| self.problem(error))?;
+        let body = serde_json::to_string(body).map_err(|error| self.problem(&error))?;
         // The server keeps the time limit; this one is for a server that does not answer at all.
         let limit = limit + Duration::from_secs(2);
         let answer = self.run(async {
             let answered = async { self.json(self.send(method, path, body).await?).await };
             tokio::time::timeout(limit, answered).await.unwrap_or(Err(ClientError::TimedOut))
         })?;
-        serde_json::from_value(answer).map_err(|error| self.problem(error))
+        serde_json::from_value(answer).map_err(|error| self.problem(&error))
     }
 
     /// Hands each JSON line of a stream to `take` until that breaks, the stream ends, or `until` has come.
@@ -152,14 +152,14 @@ impl Client {
                     None => body.frame().await,
                 };
                 let Some(frame) = frame else { return Ok(()) };
-                let Ok(data) = frame.map_err(|error| self.problem(error))?.into_data() else { continue };
+                let Ok(data) = frame.map_err(|error| self.problem(&error))?.into_data() else { continue };
                 lines.extend_from_slice(&data);
                 if lines.len() > LINE_BYTES_MAX {
-                    return Err(self.problem("it sent a line without an end"));
+                    return Err(self.problem(&"it sent a line without an end"));
                 }
                 while let Some(end) = lines.iter().position(|byte| *byte == b'\n') {
                     let line: Vec<u8> = lines.drain(..=end).collect();
-                    let value = serde_json::from_slice(&line).map_err(|error| self.problem(error))?;
+                    let value = serde_json::from_slice(&line).map_err(|error| self.problem(&error))?;
                     if take(value).is_break() {
                         return Ok(());
                     }
@@ -189,7 +189,7 @@ impl Client {
                 result = task => result,
                 pressed = tokio::signal::ctrl_c() => match pressed {
                     Ok(()) => Err(ClientError::Interrupted),
-                    Err(error) => Err(self.problem(error)),
+                    Err(error) => Err(self.problem(&error)),
                 },
             }
         })
@@ -199,12 +199,12 @@ impl Client {
         let stream = UnixStream::connect(&self.socket).await.map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused => ClientError::NotRunning,
             std::io::ErrorKind::PermissionDenied => {
-                self.problem("it belongs to another user; run this command as the user who runs VOLTTRON")
+                self.problem(&"it belongs to another user; run this command as the user who runs VOLTTRON")
             }
-            _ => self.problem(error),
+            _ => self.problem(&error),
         })?;
         let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.problem(error))?;
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|error| self.problem(&error))?;
         // Ends when the answer is read to its end, or with the runtime.
         tokio::spawn(connection);
         let request = Request::builder()
@@ -213,17 +213,17 @@ impl Client {
             .header("host", "localhost")
             .header("content-type", "application/json")
             .body(Full::new(Bytes::from(body)))
-            .map_err(|error| self.problem(error))?;
-        sender.send_request(request).await.map_err(|error| self.problem(error))
+            .map_err(|error| self.problem(&error))?;
+        sender.send_request(request).await.map_err(|error| self.problem(&error))
     }
 
     async fn json(&self, response: Response<Incoming>) -> Result<Value, ClientError> {
         let status = response.status();
-        let bytes = response.into_body().collect().await.map_err(|error| self.problem(error))?.to_bytes();
+        let bytes = response.into_body().collect().await.map_err(|error| self.problem(&error))?.to_bytes();
         if bytes.is_empty() && status.is_success() {
             return Ok(Value::Null);
         }
-        let answer: Value = serde_json::from_slice(&bytes).map_err(|_| self.problem(format!("it answered {status}")))?;
+        let answer: Value = serde_json::from_slice(&bytes).map_err(|_| self.problem(&format!("it answered {status}")))?;
         match answer.get("error") {
             _ if status.is_success() => Ok(answer),
             Some(error @ Value::Object(_)) => Err(remote(error)),
@@ -231,7 +231,7 @@ impl Client {
         }
     }
 
-    fn problem(&self, problem: impl ToString) -> ClientError {
+    fn problem(&self, problem: &dyn std::fmt::Display) -> ClientError {
         ClientError::Socket { path: self.socket.clone(), problem: problem.to_string() }
     }
 }

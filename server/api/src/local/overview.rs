@@ -93,13 +93,13 @@ pub(super) async fn overview(State(state): State<Arc<ApiState>>) -> Response {
         lost: bus.lost,
         calls: bus.calls,
         calls_failed: bus.calls_failed,
-        peers: services.peers().into_iter().map(peer_row).collect(),
+        peers: services.peers().iter().map(peer_row).collect(),
         agents: services.agents.list().into_iter().map(agent_row).collect(),
     };
     answered("/overview", StatusCode::OK, &answer)
 }
 
-fn peer_row(peer: PeerView) -> PeerRow {
+fn peer_row(peer: &PeerView) -> PeerRow {
     PeerRow {
         identity: peer.identity.to_string(),
         kind: peer.kind.to_owned(),

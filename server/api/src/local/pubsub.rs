@@ -44,7 +44,7 @@ pub struct PublishAnswer {
 #[serde(rename_all = "snake_case")]
 pub enum Heard {
     /// A message.
-    Publication(HeardPublication),
+    Publication(Box<HeardPublication>),
     /// So many messages were lost so far, because the tool read too slowly.
     Lost(u64),
 }
@@ -117,7 +117,7 @@ async fn next_line(listening: &mut Listening, told: u64) -> Option<(Bytes, u64)>
     if lost > told {
         text += &line(&Heard::Lost(lost));
     }
-    text += &line(&Heard::Publication(heard));
+    text += &line(&Heard::Publication(Box::new(heard)));
     Some((Bytes::from(text), lost))
 }
 

@@ -74,7 +74,7 @@ pub struct Context {
 
 impl Context {
     /// Reads the file and makes a client; nothing is connected yet.
-    pub fn open(global: Global, command: &'static str) -> Result<Self, Failure> {
+    pub fn open(global: &Global, command: &'static str) -> Result<Self, Failure> {
         let settings = global.settings()?;
         let trace = Trace::new(settings.level, settings.log.as_deref())
             .map_err(|error| Failure::new(1, format!("the log file cannot be written: {error}")))?;

@@ -152,7 +152,7 @@ pub fn main(args: Vec<OsString>) -> u8 {
     };
     let name = command.name();
     let debug = options.global.debug;
-    match Context::open(options.global, name).and_then(|context| command.run(&context)) {
+    match Context::open(&options.global, name).and_then(|context| command.run(&context)) {
         Ok(()) => 0,
         Err(failure) => {
             failure.told(name, debug).iter().for_each(|line| complain(line));

@@ -62,7 +62,7 @@ pub fn subscribe(context: &Context, subscribe: &Subscribe) -> Outcome {
                 left = left.map(|left| left - 1);
             }
             Ok(Heard::Lost(count)) => {
-                complain(&format!("subscribe: {count} messages were lost so far, because they came faster than they are printed"))
+                complain(&format!("subscribe: {count} messages were lost so far, because they came faster than they are printed"));
             }
             Err(error) => wrong = Some(Failure::new(1, format!("the platform sent what is no message: {error}"))),
         }

@@ -120,7 +120,7 @@ fn show(method: &str, description: &Value, verbose: bool) {
     line("\tParameters:");
     match description["params"].as_object().filter(|params| !params.is_empty()) {
         Some(params) => {
-            params.iter().for_each(|(name, about)| line(&format!("\t\t{}:\n\t\t\t{}", printable(name), printable(&about.to_string()))))
+            params.iter().for_each(|(name, about)| line(&format!("\t\t{}:\n\t\t\t{}", printable(name), printable(&about.to_string()))));
         }
         None => line("\t\tNo parameters for this method."),
     }

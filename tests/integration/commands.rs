@@ -3,6 +3,7 @@
 mod bus;
 mod down;
 mod help;
+mod scripts;
 mod setup;
 
 use std::time::Duration;

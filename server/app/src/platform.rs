@@ -1,9 +1,9 @@
 //! Start and shutdown, in order. What must survive is opened before what uses it, and closed after.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
@@ -12,7 +12,7 @@ use vt_bus::Bus;
 use vt_config::{Loaded, Secret, Settings, VipAddress};
 use vt_host::{Host, HostConfig};
 use vt_services::{AuthConfig, InstanceInfo, LogBook, PasswordPolicy, Services, ServicesDeps};
-use vt_storage_files::Home;
+use vt_storage_files::{Home, HomeError, HomeLock};
 use vt_types::{Clock, SystemClock};
 
 use crate::listeners::{LocalSocket, WebListener};
@@ -21,6 +21,8 @@ use crate::{RunOptions, demo, first_run, logging, process, signals, tls};
 
 /// Lines kept per agent for the pages.
 const LOG_LINES_PER_SOURCE: usize = 2_000;
+/// How long a home is waited for whose holder does not say who it is.
+const BRIEF_HOLD: Duration = Duration::from_secs(2);
 /// Longest time that closing the database may take.
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 
@@ -34,7 +36,7 @@ pub async fn run(loaded: Loaded, options: &RunOptions) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let pressed = tokio::spawn(signals::watch(stop.clone())?);
 
-    let (home, lock) = Home::open(&settings.home)?;
+    let (home, lock) = open(&settings.home).await?;
     let logs = Arc::new(LogBook::new(LOG_LINES_PER_SOURCE));
     let _logging = logging::start(&settings.log, Arc::clone(&logs), Arc::clone(&clock))?;
     if let Err(error) = process::allow_open_files() {
@@ -120,6 +122,17 @@ pub async fn run(loaded: Loaded, options: &RunOptions) -> anyhow::Result<()> {
     drop(lock);
     pressed.abort();
     Ok(())
+}
+
+/// Takes the home. A holder that announces no process id is waited for: a tool at work while the server is down, or a server that ends.
+async fn open(path: &Path) -> Result<(Home, HomeLock), HomeError> {
+    let give_up = Instant::now() + BRIEF_HOLD;
+    loop {
+        match Home::open(path) {
+            Err(HomeError::InUse { pid: None, .. }) if Instant::now() < give_up => tokio::time::sleep(Duration::from_millis(20)).await,
+            result => return result,
+        }
+    }
 }
 
 fn api_state(services: &Services, metrics_token: Option<&Secret>) -> vt_api::ApiState {

@@ -6,13 +6,9 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use crate::atomic::{self, PRIVATE, PUBLIC};
 use crate::certificates::CertificateFolder;
-
-/// How long a holder that announced no process id is waited for: a tool at work while the server is down, or a server that ends.
-const BRIEF_HOLD: Duration = Duration::from_secs(2);
 
 /// Why a home cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -110,17 +106,10 @@ impl HomeLock {
     fn take(home: &Home) -> Result<Self, HomeError> {
         let path = home.run_dir().join("server.lock");
         let file = OpenOptions::new().write(true).create(true).truncate(false).mode(PRIVATE).open(&path).map_err(HomeError::file(&path))?;
-        let give_up = Instant::now() + BRIEF_HOLD;
-        loop {
-            match file.try_lock() {
-                Ok(()) => break,
-                // A tool holds the home for a moment only, and announces nothing.
-                Err(TryLockError::WouldBlock) if Home::recorded_pid(&home.path).is_none() && Instant::now() < give_up => {
-                    pause();
-                }
-                Err(TryLockError::WouldBlock) => return Err(in_use(home)),
-                Err(TryLockError::Error(source)) => return Err(HomeError::File { path, source }),
-            }
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(in_use(home)),
+            Err(TryLockError::Error(source)) => return Err(HomeError::File { path, source }),
         }
         if Home::recorded_pid(&home.path).is_some_and(is_python_volttron) {
             return Err(in_use(home));
@@ -146,11 +135,6 @@ impl Drop for HomeLock {
             tracing::warn!(path = %self.pid_file.display(), %error, "the process id file could not be removed");
         }
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "at the very start, before anything else runs in this process")]
-fn pause() {
-    std::thread::sleep(Duration::from_millis(20));
 }
 
 fn in_use(home: &Home) -> HomeError {
@@ -193,21 +177,6 @@ mod tests {
         drop(lock);
         assert_eq!(Home::recorded_pid(home.path()), None);
         Home::open(home.path()).unwrap();
-    }
-
-    #[test]
-    fn a_start_waits_for_a_tool_that_is_at_work() {
-        let home = tempfile::tempdir().unwrap();
-        let (_, tool) = Home::open(home.path()).unwrap();
-        let path = home.path().to_owned();
-        let (waiting, is_waiting) = std::sync::mpsc::channel();
-        let server = std::thread::spawn(move || {
-            waiting.send(()).unwrap();
-            Home::open(&path).map(drop)
-        });
-        is_waiting.recv().unwrap();
-        drop(tool);
-        server.join().unwrap().unwrap();
     }
 
     #[test]

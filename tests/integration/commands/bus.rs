@@ -74,3 +74,46 @@ async fn methods_of_peers_are_listed() {
     let json: Value = serde_json::from_str(&server.vctl(&["rpc", "list", "--json"]).await.ok().stdout).unwrap();
     assert!(json["control"]["list_agents"].is_null() && json["control"].as_object().unwrap().contains_key("list_agents"));
 }
+
+#[tokio::test]
+async fn top_shows_peers_and_agents_once_as_text_or_json() {
+    let server = TestServer::demo().await;
+    let once = server.vctl(&["top", "--once", "--interval", "0.3"]).await.ok();
+    let lines: Vec<&str> = once.stdout.lines().collect();
+    assert!(lines[0].contains(" agents run, ") && lines[1].starts_with("messages/s ") && lines[3].starts_with("IDENTITY"), "{once:?}");
+    assert!(lines.iter().any(|line| line.starts_with("platform.driver ") && line.contains(" running ")), "{once:?}");
+    let json: Value = serde_json::from_str(&server.vctl(&["--json", "top", "--once", "--interval", "2"]).await.ok().stdout).unwrap();
+    assert!(json["published_per_s"].as_f64().unwrap() > 0.0, "devices are read: {json}");
+    let row = json["rows"].as_array().unwrap().iter().find(|row| row["identity"] == "platform.historian").unwrap();
+    assert!(row["queue_max"].as_u64().unwrap() > 0 && row["cpu_percent"].is_number(), "{row}");
+    assert!(json["memory_bytes"].as_u64().unwrap() > 0 && json["lost"].is_u64());
+    let wrong = server.vctl(&["top", "--interval", "0"]).await;
+    assert_eq!(wrong.code, Some(2), "{wrong:?}");
+}
+
+#[tokio::test]
+async fn top_draws_on_a_terminal_until_q_and_gives_it_back() {
+    let server = TestServer::demo().await;
+    let vctl = vt_testkit::program("vctl");
+    let mut command = tokio::process::Command::new("script");
+    command.args(["-qefc", &format!("{} top --interval 0.2", vctl.display()), "/dev/null"]).env("VOLTTRON_HOME", server.home());
+    command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).kill_on_drop(true);
+    let mut child = command.spawn().unwrap();
+    let mut screen = child.stdout.take().unwrap();
+    let mut drawn = String::new();
+    let mut read = async |until: &str, drawn: &mut String| {
+        while drawn.matches(until).count() < 2 {
+            let mut some = [0; 4096];
+            let count = tokio::io::AsyncReadExt::read(&mut screen, &mut some).await.unwrap();
+            assert!(count > 0, "it ended by itself: {drawn}");
+            drawn.push_str(&String::from_utf8_lossy(&some[..count]));
+        }
+    };
+    tokio::time::timeout(DEADLINE, read("platform.driver", &mut drawn)).await.expect("it draws twice");
+    assert!(drawn.contains("\u{1b}[?1049h") && !drawn.contains("\u{1b}[2J"), "a screen of its own, and no flicker: {drawn:?}");
+    tokio::io::AsyncWriteExt::write_all(&mut child.stdin.take().unwrap(), b"q").await.unwrap();
+    let mut rest = String::new();
+    tokio::time::timeout(DEADLINE, tokio::io::AsyncReadExt::read_to_string(&mut screen, &mut rest)).await.unwrap().unwrap();
+    assert!((drawn + &rest).contains("\u{1b}[?1049l"), "{rest:?}");
+    assert_eq!(child.wait().await.unwrap().code(), Some(0));
+}

@@ -110,7 +110,7 @@ mod tests {
         assert_eq!((entries[1].name.as_str(), entries[1].kind.as_str(), entries[1].text.as_str()), ("config", "json", "{\n  \"a\": 1\n}"));
         for wrong in [r#"{"x": {"config-name": "a"}}"#, r#"{"x": {"config": 1, "config-type": "xml"}}"#, "[]"] {
             std::fs::write(&path, wrong).unwrap();
-            assert!(read(&[path.clone()]).unwrap_err().contains("m.json"), "{wrong}");
+            assert!(read(std::slice::from_ref(&path)).unwrap_err().contains("m.json"), "{wrong}");
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
 use serde_json::{Map, Value};
 use sqlx::{
     AssertSqlSafe, Connection as _, Row as _, SqliteConnection,
-    sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+    sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous},
 };
 use vt_types::{HistoryRecord, history::Source, timestamp};
 
@@ -132,19 +132,8 @@ impl Cache {
         let mut places = HashMap::new();
         for row in &found {
             rows.push(row.try_get(0)?);
-            let (ts, source, topic_id): (&str, &str, i64) = (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
-            let (Ok(time), Some(topic)) = (timestamp::parse(ts), self.names.get(&topic_id)) else {
-                tracing::warn!(ts, topic_id, "a record in the historian's cache cannot be read and is dropped");
-                continue;
-            };
-            let source = Source::parse(source).unwrap_or(Source::Record);
-            let record = HistoryRecord {
-                timestamp: time.assume_utc(),
-                topic: Arc::clone(topic),
-                source,
-                value: Cell::of_text(row.try_get(4)?).to_value(),
-                meta: self.metadata.get(&(topic_id, source)).cloned().unwrap_or_default(),
-            };
+            let Some(record) = self.record(row)? else { continue };
+            let topic_id: i64 = row.try_get(3)?;
             match places.insert((topic_id, record.timestamp), records.len()) {
                 Some(place) => {
                     records[place] = record;
@@ -156,12 +145,61 @@ impl Cache {
         Ok((!rows.is_empty()).then(|| Batch { records: Arc::new(records), rows }))
     }
 
+    /// The record of a row, `id, ts, source, topic_id, value_string`.
+    fn record(&self, row: &SqliteRow) -> Result<Option<HistoryRecord>, HistoryError> {
+        let (ts, source, topic_id): (&str, &str, i64) = (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
+        let (Ok(time), Some(topic)) = (timestamp::parse(ts), self.names.get(&topic_id)) else {
+            tracing::warn!(ts, topic_id, "a record in the historian's cache cannot be read and is dropped");
+            return Ok(None);
+        };
+        let source = Source::parse(source).unwrap_or(Source::Record);
+        Ok(Some(HistoryRecord {
+            timestamp: time.assume_utc(),
+            topic: Arc::clone(topic),
+            source,
+            value: Cell::of_text(row.try_get(4)?).to_value(),
+            meta: self.metadata.get(&(topic_id, source)).cloned().unwrap_or_default(),
+        }))
+    }
+
     /// Removes what a store has committed.
     ///
     /// # Errors
     /// [`HistoryError::Database`]; then all of it is still there and will be submitted again, which changes nothing in the store.
     pub async fn remove(&mut self, batch: &Batch) -> Result<(), HistoryError> {
-        let ids = serde_json::to_string(&batch.rows).unwrap_or_default();
+        self.remove_rows(&batch.rows).await
+    }
+
+    /// The first `limit` rows after row `after` in the order in which they came, repeats included; without a record what cannot be read.
+    ///
+    /// # Errors
+    /// [`HistoryError::Database`].
+    pub async fn after(&mut self, after: i64, limit: usize) -> Result<Vec<(i64, Option<HistoryRecord>)>, HistoryError> {
+        if self.stale {
+            self.load().await?;
+        }
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let select =
+            sqlx::query("SELECT id, CAST(ts AS TEXT), source, topic_id, value_string FROM outstanding WHERE id > ? ORDER BY id LIMIT ?");
+        let found = select.bind(after).bind(limit).fetch_all(&mut self.connection).await?;
+        found.iter().map(|row| Ok((row.try_get(0)?, self.record(row)?))).collect()
+    }
+
+    /// The highest row; 0 when there is none.
+    ///
+    /// # Errors
+    /// [`HistoryError::Database`].
+    pub async fn last_row(&mut self) -> Result<i64, HistoryError> {
+        let last: Option<i64> = sqlx::query_scalar("SELECT max(id) FROM outstanding").fetch_one(&mut self.connection).await?;
+        Ok(last.unwrap_or(0))
+    }
+
+    /// Removes rows.
+    ///
+    /// # Errors
+    /// [`HistoryError::Database`]; then all of them are still there.
+    pub async fn remove_rows(&mut self, rows: &[i64]) -> Result<(), HistoryError> {
+        let ids = serde_json::to_string(rows).unwrap_or_default();
         let delete = sqlx::query("DELETE FROM outstanding WHERE id IN (SELECT value FROM json_each(?))");
         let removed = delete.bind(ids).execute(&mut self.connection).await?.rows_affected();
         self.count = self.count.saturating_sub(removed);
@@ -178,19 +216,20 @@ impl Cache {
         Ok(u64::try_from(bytes).unwrap_or(0))
     }
 
-    /// Drops records while the cache takes more than `limit` bytes: first those with invalid timestamps, then those that came first.
-    /// Says how many were dropped.
+    /// Drops records while the cache takes more than `limit` bytes: first those with invalid timestamps, then those that came first, save
+    /// for the rows up to `kept`, which are under way. Says how many were dropped.
     ///
     /// # Errors
     /// [`HistoryError::Database`].
-    pub async fn trim(&mut self, limit: u64) -> Result<u64, HistoryError> {
+    pub async fn trim(&mut self, limit: u64, kept: i64) -> Result<u64, HistoryError> {
         let mut dropped = 0;
         while self.used_bytes().await? > limit {
             let (table, counter) =
                 if self.invalid_count > 0 { ("time_error", &mut self.invalid_count) } else { ("outstanding", &mut self.count) };
-            let sql = format!("DELETE FROM {table} WHERE id IN (SELECT id FROM {table} ORDER BY id LIMIT {TRIM_ROWS})");
+            let kept = if table == "outstanding" { kept } else { 0 };
+            let sql = format!("DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE id > {kept} ORDER BY id LIMIT {TRIM_ROWS})");
             let removed = sqlx::query(AssertSqlSafe(sql)).execute(&mut self.connection).await?.rows_affected();
-            *counter = if removed == 0 { 0 } else { counter.saturating_sub(removed) };
+            *counter = if removed == 0 && kept == 0 { 0 } else { counter.saturating_sub(removed) };
             dropped += removed;
             if removed == 0 && table == "outstanding" {
                 break;

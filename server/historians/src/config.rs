@@ -178,6 +178,18 @@ pub struct HistorianConfig {
 }
 
 impl HistorianConfig {
+    /// Bytes at which the cache counts as full.
+    #[must_use]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "a fraction of a number of bytes"
+    )]
+    pub fn report_bytes(&self) -> Option<u64> {
+        self.backup_storage_limit_bytes.map(|limit| (limit as f64 * self.backup_storage_report) as u64)
+    }
+
     /// The settings in `raw`; what is absent or null has VOLTTRON's default.
     ///
     /// # Errors

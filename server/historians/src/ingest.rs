@@ -134,13 +134,6 @@ impl Ingest {
     /// Puts `cache` in front of `store`; nothing is opened or sent yet.
     #[must_use]
     pub fn new(store: Arc<dyn HistoryStore>, cache: Cache, config: &HistorianConfig) -> Self {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            clippy::cast_precision_loss,
-            reason = "a fraction of a number of bytes"
-        )]
-        let report_bytes = config.backup_storage_limit_bytes.map(|limit| (limit as f64 * config.backup_storage_report) as u64);
         // A store on this machine does not fall silent, and its work goes on when nobody waits for it.
         let submit_limit = (!store.is_local()).then_some(config.max_time_publishing);
         Self {
@@ -150,7 +143,7 @@ impl Ingest {
             submit_size_limit: config.submit_size_limit,
             retry_period: config.retry_period,
             limit_bytes: config.backup_storage_limit_bytes,
-            report_bytes,
+            report_bytes: config.report_bytes(),
             cache_only: config.cache_only_enabled,
             ready: false,
             submitting: false,
@@ -286,7 +279,7 @@ impl Ingest {
 
     async fn check_size(&mut self) -> Result<(), HistoryError> {
         let (Some(limit), Some(report)) = (self.limit_bytes, self.report_bytes) else { return Ok(()) };
-        let dropped = self.cache.trim(limit).await?;
+        let dropped = self.cache.trim(limit, 0).await?;
         if dropped > 0 {
             tracing::warn!(dropped, "the historian's cache is over its limit; its oldest records were dropped");
             self.dropped += dropped;

@@ -13,7 +13,7 @@ pub struct HistoryRecord {
     pub timestamp: Timestamp,
     /// Stored topic: `campus/building/unit/point`, without `devices/` and `all`. Shared between records.
     pub topic: Arc<str>,
-    /// Where it came from: `scrape`, `analysis`, `log`, `record` or `actuator`.
+    /// Where it came from: `scrape`, `analysis`, `log`, `record`, `actuator` or `forwarded`.
     pub source: Source,
     /// Any JSON, null included.
     pub value: Value,
@@ -34,6 +34,8 @@ pub enum Source {
     Record,
     /// `devices/actuators/...`.
     Actuator,
+    /// A whole message on its way to another platform; the value is `{"headers": {...}, "message": ...}`.
+    Forwarded,
 }
 
 impl Source {
@@ -46,12 +48,15 @@ impl Source {
             Self::Log => "log",
             Self::Record => "record",
             Self::Actuator => "actuator",
+            Self::Forwarded => "forwarded",
         }
     }
 
     /// The source of a stored word.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Scrape, Self::Analysis, Self::Log, Self::Record, Self::Actuator].into_iter().find(|source| source.as_str() == text)
+        [Self::Scrape, Self::Analysis, Self::Log, Self::Record, Self::Actuator, Self::Forwarded]
+            .into_iter()
+            .find(|source| source.as_str() == text)
     }
 }

@@ -1,4 +1,4 @@
-//! Every trait through which the platform reaches outside: repositories (what must survive), the launcher of agents, and who may connect. Each has an
+//! Every trait through which the platform reaches outside: repositories (what must survive), the launcher of agents, who may connect, and links to other platforms. Each has an
 //! in-memory fake in `memory` and a suite in `contract` that the fake and every real implementation pass.
 //!
 //! Deliberately no I/O here, and no opinion on where things are kept: `storage-files`, `storage-sql` and `host` decide that.
@@ -9,10 +9,12 @@ pub mod authenticator;
 pub mod contract;
 pub mod launcher;
 pub mod memory;
+pub mod remote_bus;
 pub mod repositories;
 
 pub use authenticator::{Authenticator, ConnectAttempt, Proof, Verdict};
 pub use launcher::{AgentKindInfo, AgentLauncher, LaunchError, LaunchObserver, RunState};
+pub use remote_bus::{LinkError, LinkRequest, LinkState, Outgoing, RemoteBus, RemoteLink};
 pub use repositories::RepositoryError;
 pub use repositories::alerts::{AlertRecord, AlertRepository};
 pub use repositories::audit::{AuditFilter, AuditRecord, AuditRepository};

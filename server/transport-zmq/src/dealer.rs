@@ -1,6 +1,8 @@
 //! The connecting side: a dealer socket that connects to one router, and again whenever the connection is lost. For links to other
 //! platforms, and for tests and measurements as a peer that is not Python.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -84,6 +86,7 @@ pub enum DealerEvent {
 pub struct Dealer {
     outgoing: mpsc::Sender<Message>,
     events: mpsc::Receiver<DealerEvent>,
+    unanswered: Arc<AtomicBool>,
     _stop: DropGuard,
 }
 
@@ -97,7 +100,8 @@ impl Dealer {
         let (outgoing, messages) = mpsc::channel(config.queue_max.max(1));
         let (sender, events) = mpsc::channel(config.queue_max.max(1));
         let stop = CancellationToken::new();
-        let task = Task { place, config, messages, events: sender };
+        let unanswered = Arc::new(AtomicBool::new(false));
+        let task = Task { place, config, messages, events: sender, unanswered: Arc::clone(&unanswered) };
         let ended = stop.clone();
         // Owned by the dealer: it ends when the dealer is dropped.
         tokio::spawn(async move {
@@ -106,7 +110,7 @@ impl Dealer {
                 () = task.run() => {}
             }
         });
-        Ok(Self { outgoing, events, _stop: stop.drop_guard() })
+        Ok(Self { outgoing, events, unanswered, _stop: stop.drop_guard() })
     }
 
     /// Queues a message; waits while the queue is full. While there is no connection, messages wait for the next one.
@@ -122,6 +126,13 @@ impl Dealer {
         self.events.recv().await
     }
 
+    /// Whether somebody accepted the last connection and has not answered the handshake: our key is to be approved there, or the server's
+    /// key is another one.
+    #[must_use]
+    pub fn is_unanswered(&self) -> bool {
+        self.unanswered.load(Relaxed)
+    }
+
     /// A sender that outlives borrowing of the dealer.
     #[must_use]
     pub fn sender(&self) -> mpsc::Sender<Message> {
@@ -134,6 +145,7 @@ struct Task {
     config: DealerConfig,
     messages: mpsc::Receiver<Message>,
     events: mpsc::Sender<DealerEvent>,
+    unanswered: Arc<AtomicBool>,
 }
 
 impl Task {
@@ -173,11 +185,14 @@ impl Task {
             .identity(Bytes::copy_from_slice(self.config.identity.as_str().as_bytes()))
             .max_message_size(self.config.message_bytes_max)
             .mechanism(mechanism);
+        self.unanswered.store(false, Relaxed);
         let shake = async {
             let mut wire = Wire::new(self.place.connect().await.map_err(WireError::from)?, connection);
+            self.unanswered.store(true, Relaxed);
             while !wire.zmtp.is_ready() {
                 wire.step(true).await?;
             }
+            self.unanswered.store(false, Relaxed);
             Ok::<_, WireError>(wire)
         };
         match tokio::time::timeout(self.config.handshake_limit, shake).await {

@@ -3,9 +3,9 @@
 //!
 //! Map: `endpoint` (listening, one task per connection), `handshake` (ZMTP and CURVE up to a proven key, and the wait for somebody to
 //! approve it), `wire` (ZMTP messages over one stream), `session` (one peer: what it sends, what it is sent), `requests` (what it asks of
-//! the router), `pubsub` and `calls` (two of these in more depth), `holders` (who holds which identity), `dealer` (the connecting side), `platforms` and
-//! `outside` (links to other platforms, and what comes in from them),
-//! `facts` (what the router tells of itself), `config`, `address`.
+//! the router), `pubsub` and `calls` (two of these in more depth), `holders` (who holds which identity), `dealer` (the connecting side),
+//! `platforms` and `outside` (links to other platforms, and what comes in from them), `remote` (links to other platforms as one of our
+//! agents), `facts` (what the router tells of itself), `config`, `address`.
 //!
 //! The protocol itself is in the crate `omq-proto` (ZMTP, CURVE) and in `vt-vip` (frames). Who may connect is the authenticator's business,
 //! what a peer may do that of the bus's interceptors.
@@ -24,6 +24,7 @@ mod holders;
 mod outside;
 mod platforms;
 mod pubsub;
+mod remote;
 mod requests;
 mod session;
 mod wire;
@@ -34,3 +35,4 @@ pub use dealer::{Dealer, DealerConfig, DealerError, DealerEvent};
 pub use endpoint::{Endpoint, EndpointError, Parts, Statistics};
 pub use facts::Facts;
 pub use platforms::{NoLink, Platform, PlatformState, Platforms};
+pub use remote::{LinkKeys, ZmqRemoteBus};

@@ -110,6 +110,10 @@ impl Site {
         Self { bus, keys, platforms, address, statistics, server_key, stop, serving }
     }
 
+    pub fn server_key(&self) -> Option<PublicKey> {
+        self.server_key
+    }
+
     /// A peer whose key is known, connected and greeted.
     pub async fn peer(&self, name: &str) -> Peer {
         let keys = KeyPair::throw_away();

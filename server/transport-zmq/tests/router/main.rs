@@ -8,4 +8,5 @@ mod connecting;
 mod hostile;
 mod platforms;
 mod pubsub;
+mod remote;
 mod requests;

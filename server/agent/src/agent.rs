@@ -1,5 +1,7 @@
 //! The trait that every in-process agent implements, and what the catalogue says about a kind of agent.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use serde_json::Value;
 
@@ -33,8 +35,11 @@ impl AgentError {
 #[error("{0}")]
 pub struct BuildError(pub String);
 
+/// Makes an agent from its install-time configuration; holds whatever it needs of the outside.
+pub type BuildAgent = Arc<dyn Fn(Value) -> Result<Box<dyn Agent>, BuildError> + Send + Sync>;
+
 /// One kind of built-in agent, as the catalogue lists it.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct AgentKind {
     /// Name in the catalogue, such as `platform_driver`.
     pub kind: &'static str,
@@ -51,7 +56,7 @@ pub struct AgentKind {
     /// Publications that may wait for it; 0 for the bus's default.
     pub publications_max: usize,
     /// Makes the agent from its install-time configuration (`{}` if there is none).
-    pub build: fn(Value) -> Result<Box<dyn Agent>, BuildError>,
+    pub build: BuildAgent,
 }
 
 impl AgentKind {

@@ -18,7 +18,7 @@ pub mod liveness;
 pub mod methods;
 mod serving;
 
-pub use agent::{Agent, AgentError, AgentKind, BuildError};
+pub use agent::{Agent, AgentError, AgentKind, BuildAgent, BuildError};
 pub use config::{ConfigAction, ConfigChange, ConfigError};
 pub use context::{AgentContext, AgentSettings, ConnectFailure};
 pub use events::{Event, Events};

@@ -68,7 +68,7 @@ impl AgentLauncher for Host {
 
     async fn start(&self, agent: &InstalledAgent) -> Result<(), LaunchError> {
         let AgentSource::BuiltIn { kind } = &agent.source;
-        let kind = *self.kinds.get(kind.as_str()).ok_or_else(|| LaunchError::UnknownKind(kind.clone()))?;
+        let kind = self.kinds.get(kind.as_str()).cloned().ok_or_else(|| LaunchError::UnknownKind(kind.clone()))?;
         let agent = Box::new(agent.clone());
         self.ask(|answer| Command::Start(agent, kind, answer)).await
     }

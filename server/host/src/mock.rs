@@ -38,23 +38,25 @@ impl Drop for Release {
 }
 
 /// The catalogue entry.
-pub const MOCK: AgentKind = AgentKind {
-    kind: "mock",
-    distribution: "mockagent",
-    version: "1.0",
-    class_name: "MockAgent",
-    default_identity: "mock.{n}",
-    summary: "Misbehaves on request.",
-    publications_max: 0,
-    build: |config| {
-        let mode = config["mode"].as_str().unwrap_or("good").to_owned();
-        match mode.as_str() {
-            "bad_config" => Err(BuildError("mode: must not be bad_config".to_owned())),
-            "panic_in_build" => panic!("no such luck"),
-            _ => Ok(Box::new(Mock { mode, signs: signs(config["key"].as_str().unwrap_or_default()) })),
-        }
-    },
-};
+pub fn mock() -> AgentKind {
+    AgentKind {
+        kind: "mock",
+        distribution: "mockagent",
+        version: "1.0",
+        class_name: "MockAgent",
+        default_identity: "mock.{n}",
+        summary: "Misbehaves on request.",
+        publications_max: 0,
+        build: Arc::new(|config| {
+            let mode = config["mode"].as_str().unwrap_or("good").to_owned();
+            match mode.as_str() {
+                "bad_config" => Err(BuildError("mode: must not be bad_config".to_owned())),
+                "panic_in_build" => panic!("no such luck"),
+                _ => Ok(Box::new(Mock { mode, signs: signs(config["key"].as_str().unwrap_or_default()) })),
+            }
+        }),
+    }
+}
 
 struct Mock {
     mode: String,

@@ -152,7 +152,7 @@ impl Supervisor {
     /// Starts a run of an agent that has none.
     fn launch(&mut self, uuid: AgentUuid, answer: Option<Answer>) {
         let Some(supervised) = self.agents.get_mut(&uuid) else { return };
-        let job = Job::new(&self.bus, supervised.kind, &supervised.agent, &self.around.config, Arc::clone(&self.around.clock));
+        let job = Job::new(&self.bus, supervised.kind.clone(), &supervised.agent, &self.around.config, Arc::clone(&self.around.clock));
         match thread::start(job, self.all.child_token()) {
             Ok((grip, Reports { connected, ended })) => {
                 self.runs += 1;

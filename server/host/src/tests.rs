@@ -12,7 +12,7 @@ use vt_backends::{AgentLauncher, AgentSource, InstalledAgent, LaunchError, Launc
 use vt_bus::{Bus, Config, Mailbox, PeerHandle, PeerKind};
 use vt_types::{AgentUuid, Identity, Params, SystemClock, TopicPrefix};
 
-use crate::mock::{MOCK, Release, signs};
+use crate::mock::{Release, mock, signs};
 use crate::{Host, HostConfig};
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -55,7 +55,7 @@ fn bench(config: HostConfig) -> Bench {
     let clock = Arc::new(SystemClock);
     let bus = Bus::new(Config::default(), clock.clone());
     let (caller, mailbox) = bus.connect(Identity::known("caller"), PeerKind::Tool).unwrap();
-    let host = Host::new(bus.clone(), vec![MOCK], config, clock);
+    let host = Host::new(bus.clone(), vec![mock()], config, clock);
     let seen = Arc::new(Seen(Mutex::default()));
     host.observe(seen.clone());
     Bench { bus, caller, mailbox, host, seen }

@@ -189,7 +189,7 @@ async fn live(job: Job, grip: &Grip, connected: oneshot::Sender<Result<Liveness,
         drop(connected.send(Err(error)));
         Exit { code: 1, reason }
     };
-    let build = job.kind.build;
+    let build = Arc::clone(&job.kind.build);
     let install_config = job.agent.config.unwrap_or_else(|| Value::Object(serde_json::Map::new()));
     let agent = match catch_unwind(AssertUnwindSafe(|| build(install_config))) {
         Ok(Ok(agent)) => agent,

@@ -34,16 +34,18 @@ impl Agent for Talker {
     }
 }
 
-const TALKER: AgentKind = AgentKind {
-    kind: "talker",
-    distribution: "talkeragent",
-    version: "1.0",
-    class_name: "TalkerAgent",
-    default_identity: "talker",
-    summary: "Writes log lines.",
-    publications_max: 0,
-    build: |_| Ok(Box::new(Talker)),
-};
+fn talker() -> AgentKind {
+    AgentKind {
+        kind: "talker",
+        distribution: "talkeragent",
+        version: "1.0",
+        class_name: "TalkerAgent",
+        default_identity: "talker",
+        summary: "Writes log lines.",
+        publications_max: 0,
+        build: Arc::new(|_| Ok(Box::new(Talker))),
+    }
+}
 
 type Fields = BTreeMap<String, String>;
 
@@ -103,7 +105,7 @@ async fn every_line_of_an_agent_says_whose_it_is() {
     let lines = Lines::default();
     tracing::subscriber::set_global_default(lines.clone()).unwrap();
     let clock = Arc::new(SystemClock);
-    let host = Host::new(Bus::new(Config::default(), clock.clone()), vec![TALKER], HostConfig::default(), clock);
+    let host = Host::new(Bus::new(Config::default(), clock.clone()), vec![talker()], HostConfig::default(), clock);
     let agent = InstalledAgent {
         uuid: AgentUuid::parse("00000000-0000-4000-8000-000000000001").unwrap(),
         identity: Identity::known("talker"),

@@ -1,5 +1,7 @@
 //! The catalogue of built-in agents, by kind. A new agent gets a line here and nothing else outside its folder.
 
+use std::sync::Arc;
+
 use vt_agent::AgentKind;
 use vt_types::identity::known;
 
@@ -17,7 +19,7 @@ pub fn all() -> Vec<AgentKind> {
             default_identity: known::PLATFORM_ACTUATOR,
             summary: "Reserves devices and writes to them for agents and people.",
             publications_max: 0,
-            build: actuator::build,
+            build: Arc::new(actuator::build),
         },
         AgentKind {
             kind: "listener",
@@ -27,7 +29,7 @@ pub fn all() -> Vec<AgentKind> {
             default_identity: "listeneragent-3.3_{n}",
             summary: "Logs everything that is published.",
             publications_max: 0,
-            build: listener::build,
+            build: Arc::new(listener::build),
         },
         AgentKind {
             kind: "platform_driver",
@@ -37,7 +39,7 @@ pub fn all() -> Vec<AgentKind> {
             default_identity: known::PLATFORM_DRIVER,
             summary: "Reads devices in their rhythm, publishes their values and writes to them.",
             publications_max: 0,
-            build: platform_driver::build,
+            build: Arc::new(platform_driver::build),
         },
         AgentKind {
             kind: "platform_historian",
@@ -47,7 +49,7 @@ pub fn all() -> Vec<AgentKind> {
             default_identity: known::PLATFORM_HISTORIAN,
             summary: "Stores what is published, in SQLite or PostgreSQL, and answers questions about it.",
             publications_max: historian::PUBLICATIONS_MAX,
-            build: historian::build,
+            build: Arc::new(historian::build),
         },
     ]
 }

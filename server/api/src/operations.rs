@@ -101,6 +101,7 @@ fn render(state: &ApiState) -> String {
     for peer in &peers {
         text.sample("volttron_peer_queued", &[("identity", peer.identity.as_str())], peer.queued);
     }
+    write_queues(&mut text, state);
     let mut agents: BTreeMap<&str, u64> = ["backing_off", "failed", "never_started", "running", "stopped"].map(|word| (word, 0)).into();
     for agent in services.agents.list() {
         *agents.entry(word(&agent.state)).or_default() += 1;
@@ -119,6 +120,35 @@ fn render(state: &ApiState) -> String {
     }
     state.http.write(&mut text);
     text.finish()
+}
+
+/// Families of what agents that keep something tell in the context of their status, and the members that they are read from.
+const QUEUES: [(&str, &str, &str, &[&str]); 5] = [
+    ("volttron_agent_publishing", "gauge", "Whether an agent stores or sends what it takes in: 1 or 0.", &["publishing"]),
+    ("volttron_agent_backlog", "gauge", "Records that an agent keeps until they can be stored or sent.", &["cache_count"]),
+    ("volttron_agent_lag_seconds", "gauge", "Age of the oldest of them.", &["lag_s"]),
+    ("volttron_agent_sent_total", "counter", "Messages that another platform has confirmed.", &["sent"]),
+    (
+        "volttron_agent_lost_total",
+        "counter",
+        "Messages that an agent lost before they were stored or sent.",
+        &["lost", "publications_lost"],
+    ),
+];
+
+/// Backlog, lag and losses of historians and of agents that send to other platforms, as they last told them.
+fn write_queues(text: &mut Exposition, state: &ApiState) {
+    let told = state.services.health.all();
+    for (family, kind, help, members) in QUEUES {
+        text.family(family, kind, help);
+        for (identity, view) in &told {
+            let value = members.iter().find_map(|member| view.context.get(member));
+            let value = value.and_then(|value| value.as_f64().or_else(|| value.as_bool().map(|is| f64::from(u8::from(is)))));
+            if let Some(value) = value {
+                text.sample(family, &[("identity", identity.as_str())], value);
+            }
+        }
+    }
 }
 
 /// One word for a state, as metrics and tools show it.

@@ -4,6 +4,9 @@ use std::net::SocketAddr;
 
 use serde_json::json;
 
+use vt_services::bench::{MethodTable, until};
+use vt_types::StatusWord;
+
 use super::{Api, P, install, send};
 use crate::{ApiState, ProcessUse};
 
@@ -55,4 +58,29 @@ async fn metrics_count_bus_agents_and_requests() {
         assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
     }
     assert!(!text.contains("<x>"));
+}
+
+#[tokio::test]
+async fn metrics_tell_backlog_lag_and_losses_of_agents_that_keep_something() {
+    let api = Api::start().await;
+    let (forwarder, _events) = api.running.agent("forward.historian", MethodTable::new());
+    let (historian, _more) = api.running.agent("platform.historian", MethodTable::new());
+    forwarder
+        .set_status(StatusWord::Bad, json!({"publishing": false, "cache_count": 7, "lag_s": 1.5, "sent": 9, "lost": 2, "reason": "x"}));
+    historian.set_status(StatusWord::Good, json!({"publishing": true, "cache_count": 3, "publications_lost": 4}));
+    let wanted = [
+        r#"volttron_agent_publishing{identity="forward.historian"} 0"#,
+        r#"volttron_agent_publishing{identity="platform.historian"} 1"#,
+        r#"volttron_agent_backlog{identity="forward.historian"} 7"#,
+        r#"volttron_agent_backlog{identity="platform.historian"} 3"#,
+        r#"volttron_agent_lag_seconds{identity="forward.historian"} 1.5"#,
+        r#"volttron_agent_sent_total{identity="forward.historian"} 9"#,
+        r#"volttron_agent_lost_total{identity="forward.historian"} 2"#,
+        r#"volttron_agent_lost_total{identity="platform.historian"} 4"#,
+    ];
+    until(async || {
+        let text = api.get("/metrics").await.expect(200).text();
+        wanted.iter().all(|line| text.lines().any(|found| found == *line)).then_some(())
+    })
+    .await;
 }

@@ -278,7 +278,8 @@ fn reason(view: &HealthView) -> String {
     let text = match &view.context {
         Value::Null => format!("says {} without a reason", view.status.as_str()),
         Value::String(text) => text.clone(),
-        other => other.to_string(),
+        // An agent that tells many numbers says in one of the members what is wrong.
+        other => other.get("reason").and_then(Value::as_str).map_or_else(|| other.to_string(), str::to_owned),
     };
     text.chars().take(REASON_CHARS_MAX).collect()
 }

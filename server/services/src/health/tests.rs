@@ -30,6 +30,9 @@ async fn a_new_agent_shows_within_one_heartbeat_with_its_reason() {
     // Another reason of the same word shows at once as well.
     agent.set_status(StatusWord::Bad, json!({"offline": ["a/b", "a/c"]}));
     until_true(|| health(&running, "meter").is_some_and(|view| view.context == json!({"offline": ["a/b", "a/c"]}))).await;
+    // Of many numbers, the sentence that says what is wrong.
+    agent.set_status(StatusWord::Bad, json!({"reason": "the line is cut", "backlog": 5}));
+    until_true(|| running.health.roll_up().reasons == [("meter".to_owned(), "the line is cut".to_owned())]).await;
     agent.close();
     until_true(|| health(&running, "meter").is_none()).await;
     assert_eq!(running.health.roll_up(), RollUp { worst: StatusWord::Good, reasons: vec![] });

@@ -61,4 +61,7 @@ pub enum PkiError {
     /// The cryptographic library failed.
     #[error("the certificate could not be made")]
     Generate(#[from] rcgen::Error),
+    /// The operating system gave no random bytes.
+    #[error("the operating system gave no random bytes: {0}")]
+    Random(String),
 }

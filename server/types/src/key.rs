@@ -14,6 +14,12 @@ pub struct PublicKey([u8; 32]);
 #[error("a CURVE key is 43 characters of URL-safe base64 (or its hexadecimal or Z85 form); this text of {0} characters is none")]
 pub struct KeyError(usize);
 
+impl KeyError {
+    pub(crate) fn of(text: &str) -> Self {
+        Self(text.chars().count())
+    }
+}
+
 impl PublicKey {
     /// The 32 raw bytes.
     #[must_use]
@@ -27,7 +33,7 @@ impl PublicKey {
     /// # Errors
     /// [`KeyError`] for everything else.
     pub fn parse(text: &str) -> Result<Self, KeyError> {
-        decode_key(text).map(Self).ok_or(KeyError(text.chars().count()))
+        decode_key(text).map(Self).ok_or_else(|| KeyError::of(text))
     }
 
     /// The raw bytes.

@@ -1,4 +1,4 @@
-//! The interface of the server's local socket, for `vctl` and `vcfg`: an RPC gateway that speaks on the bus as `control.connection`, a look
+//! The interface of the server's local socket, for `vctl` and `vcfg`: an RPC gateway that speaks on the bus as `control.local`, a look
 //! at the platform, and its end; `overview` (for `vctl top`) and `pubsub` are beside. The socket's file rights and the peer's credentials are
 //! checked by whoever serves it.
 //!

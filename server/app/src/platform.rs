@@ -11,7 +11,7 @@ use vt_backends::AgentLauncher;
 use vt_bus::Bus;
 use vt_config::{Loaded, Secret, Settings, VipAddress};
 use vt_host::{Host, HostConfig};
-use vt_services::{AuthConfig, InstanceInfo, LogBook, PasswordPolicy, Services, ServicesDeps};
+use vt_services::{Admission, AuthConfig, InstanceInfo, LogBook, PasswordPolicy, PeerAuthConfig, Services, ServicesDeps};
 use vt_storage_files::{Home, HomeError, HomeLock};
 use vt_types::{Clock, SystemClock};
 
@@ -70,6 +70,9 @@ pub async fn run(loaded: Loaded, options: &RunOptions) -> anyhow::Result<()> {
         alerts: Arc::clone(&stores.alerts),
         revocations: Arc::clone(&stores.revocations),
         policy: Arc::clone(&stores.policy),
+        peer_auth: Arc::clone(&stores.peer_auth),
+        keys: Arc::clone(&stores.keys),
+        peer_auth_config: peer_auth_config(&settings),
         launcher: Arc::clone(&launcher),
         auth: AuthConfig {
             signing: tls::signing_key(&settings, identity.as_ref())?,
@@ -156,6 +159,18 @@ fn instance(settings: &Settings, url: &str, clock: &dyn Clock) -> InstanceInfo {
         web_address: url.trim_end_matches('/').to_owned(),
         other_platforms: Vec::new(),
     }
+}
+
+/// Who may connect from outside, and where agents look for the server's key.
+fn peer_auth_config(settings: &Settings) -> PeerAuthConfig {
+    let admission = match (settings.allow_auth, settings.setup_mode) {
+        (false, _) => Admission::Open,
+        (true, true) => Admission::Setup,
+        (true, false) => Admission::Listed,
+    };
+    let hosts = settings.vip_addresses.iter().map(VipAddress::to_string);
+    let hosts = hosts.filter_map(|address| address.strip_prefix("tcp://").map(str::to_owned)).collect();
+    PeerAuthConfig { admission, own_uid: nix::unistd::geteuid().as_raw(), hosts }
 }
 
 /// The address for people: what was bound, with `localhost`'s number for "every address of this machine".

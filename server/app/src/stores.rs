@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use vt_backends::{
-    AlertRepository, AuditRepository, ConfigRepository, InstallationRepository, PolicyRepository, RevocationRepository, UserRepository,
+    AlertRepository, AuditRepository, ConfigRepository, InstallationRepository, KeyRepository, PeerAuthRepository, PolicyRepository,
+    RevocationRepository, UserRepository,
 };
 use vt_config::Database;
-use vt_storage_files::{FileConfigs, FileInstallations, FilePolicy, FileUsers};
+use vt_storage_files::{FileConfigs, FileInstallations, FileKeys, FilePeerAuth, FilePolicy, FileUsers};
 use vt_storage_sql::SqlStore;
 
 /// The repositories.
@@ -17,6 +18,8 @@ pub struct Stores {
     pub configs: Arc<dyn ConfigRepository>,
     pub installations: Arc<dyn InstallationRepository>,
     pub policy: Arc<dyn PolicyRepository>,
+    pub peer_auth: Arc<dyn PeerAuthRepository>,
+    pub keys: Arc<dyn KeyRepository>,
     pub audit: Arc<dyn AuditRepository>,
     pub alerts: Arc<dyn AlertRepository>,
     pub revocations: Arc<dyn RevocationRepository>,
@@ -39,6 +42,8 @@ impl Stores {
             configs: Arc::new(FileConfigs::new(home)),
             installations: Arc::new(FileInstallations::new(home)),
             policy: Arc::new(FilePolicy::new(home)),
+            peer_auth: Arc::new(FilePeerAuth::new(home)),
+            keys: Arc::new(FileKeys::new(home)),
             audit: Arc::new(sql.audit()),
             alerts: Arc::new(sql.alerts()),
             revocations: Arc::new(sql.revocations()),

@@ -4,6 +4,8 @@
 //! For tests only; a breach panics. Policies have no suite, since the trait only reads.
 #![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a breach of the contract is a failed test")]
 
+pub mod peers;
+
 use chrono::{DateTime, Duration};
 use serde_json::{Map, json};
 use vt_types::timestamp::Timestamp;

@@ -302,5 +302,6 @@ impl UserRepository for MemoryUsers {
     }
 }
 
+pub mod peers;
 #[cfg(test)]
 mod tests;

@@ -16,16 +16,18 @@ use tokio_util::sync::CancellationToken;
 use vt_agent::{AgentSettings, Events};
 // Edges may not name the crate of agents; their tests build agents from these.
 pub use vt_agent::{AgentContext, MethodTable};
+use vt_backends::memory::peers::{MemoryKeys, MemoryPeerAuth};
 use vt_backends::memory::{MemoryAlerts, MemoryAudit, MemoryConfigs, MemoryInstallations, MemoryPolicy, MemoryRevocations, MemoryUsers};
 use vt_backends::{
-    AgentKindInfo, AgentLauncher, AuditFilter, AuditRecord, AuditRepository, ConfigRepository, InstalledAgent, LaunchError, LaunchObserver,
-    ProtectedTopic, RunState, UserRepository,
+    AgentKindInfo, AgentLauncher, AuditFilter, AuditRecord, AuditRepository, Authenticator, ConfigRepository, ConnectAttempt,
+    InstalledAgent, LaunchError, LaunchObserver, Proof, ProtectedTopic, RunState, UserRepository, Verdict,
 };
 use vt_bus::{Bus, PeerHandle, PeerKind};
-use vt_types::{AgentUuid, Clock, Identity, ManualClock, Params, RpcError, RpcRequest};
+use vt_types::{AgentUuid, Clock, Identity, ManualClock, Params, PublicKey, RpcError, RpcRequest};
 
 use crate::{
-    AuthConfig, Caller, InstanceInfo, LogBook, PasswordPolicy, Services, ServicesDeps, ServicesTasks, SigningKey, StartError, TokenPair,
+    Admission, AuthConfig, Caller, InstanceInfo, LogBook, PasswordPolicy, PeerAuthConfig, Services, ServicesDeps, ServicesTasks,
+    SigningKey, StartError, TokenPair,
 };
 
 /// How long a test waits for anything.
@@ -45,6 +47,9 @@ pub struct Bench {
     pub alerts: MemoryAlerts,
     pub revocations: MemoryRevocations,
     pub policy: MemoryPolicy,
+    pub peer_auth: MemoryPeerAuth,
+    pub keys: MemoryKeys,
+    pub peer_auth_config: PeerAuthConfig,
     pub signing: SigningKey,
     pub setup_code: Option<String>,
     pub kinds: Vec<AgentKindInfo>,
@@ -83,6 +88,9 @@ impl Default for Bench {
             alerts: MemoryAlerts::default(),
             revocations: MemoryRevocations::default(),
             policy: MemoryPolicy::default(),
+            peer_auth: MemoryPeerAuth::default(),
+            keys: MemoryKeys::default(),
+            peer_auth_config: PeerAuthConfig { admission: Admission::Listed, own_uid: 1000, hosts: vec!["127.0.0.1:22916".to_owned()] },
             signing: SigningKey::Hs256(b"0123456789abcdef0123456789abcdef".to_vec()),
             setup_code: None,
             kinds: vec![
@@ -126,6 +134,9 @@ impl Bench {
             alerts: Arc::new(self.alerts.clone()),
             revocations: Arc::new(self.revocations.clone()),
             policy: Arc::new(self.policy.clone()),
+            peer_auth: Arc::new(self.peer_auth.clone()),
+            keys: Arc::new(self.keys.clone()),
+            peer_auth_config: self.peer_auth_config.clone(),
             launcher: launcher.clone(),
             auth: AuthConfig { password_hashing: CHEAP, ..AuthConfig::new(self.signing.clone(), self.setup_code.clone()) },
             logs: Arc::new(LogBook::new(100)),
@@ -153,6 +164,13 @@ impl Running {
     /// An agent with these methods, connected to the bus.
     pub fn agent(&self, identity: &str, methods: MethodTable) -> (AgentContext, Events) {
         connect(&self.bus, &Identity::parse(identity).unwrap(), methods, self.services.clock.clone()).unwrap()
+    }
+
+    /// A peer from outside with a key of its own tries to connect; says whether it is admitted.
+    pub async fn knock(&self, key: u8, address: &str, identity: &str) -> bool {
+        let proof = Proof::Curve(PublicKey::new([key; 32]));
+        let attempt = ConnectAttempt { proof, address: address.to_owned(), identity: Identity::parse(identity).unwrap() };
+        matches!(self.services.peer_auth.admit(&attempt).await, Verdict::Admitted { .. })
     }
 
     /// A new user with these groups, logged in.

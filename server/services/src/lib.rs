@@ -1,7 +1,7 @@
 //! What the platform does. Each capability is one method of one service; RPC on the bus and REST both call that method.
 //!
 //! Map: `caller` (who asks) and `error`; `auth` (users, sessions, tokens), `agents` (life cycle, the control service), `config_store`,
-//! `health`, `alerts`, `audit`, `logs`, `policy` (the bus's interceptor), `devices`, `history`, `live`, `tools` (command line tools as a
+//! `health`, `alerts`, `audit`, `logs`, `peer_auth` (who may connect from outside), `policy` (the bus's interceptor), `devices`, `history`, `live`, `tools` (command line tools as a
 //! peer), `wiring` (building all of them), `bench` (all of them for tests).
 //!
 //! Deliberately no HTTP, no SQL, no files and no processes here: those are edges and adapters.
@@ -22,6 +22,7 @@ pub mod health;
 pub mod history;
 pub mod live;
 pub mod logs;
+pub mod peer_auth;
 mod policy;
 pub mod tools;
 mod wiring;
@@ -38,7 +39,11 @@ pub use health::{HealthView, PlatformHealth, RollUp};
 pub use history::{ChartSeries, History, HistoryQuery, Series};
 pub use live::{Live, LiveEvent, LiveFrame, LiveSession, LiveStream};
 pub use logs::{LogBook, LogLevel, LogLine, NewLogLine};
+pub use peer_auth::{Admission, PeerAuth, PeerAuthConfig, PendingAttempt};
 // Edges know only this crate and `types`; these words of `backends` are part of what services say.
 pub use tools::{Listening, Tools};
-pub use vt_backends::{AgentKindInfo, AlertRecord, AuditFilter, AuditRecord, ConfigType, RunState};
+pub use vt_backends::{
+    AgentKindInfo, AlertRecord, AuditFilter, AuditRecord, AuthEntry, AuthList, Capabilities, ConfigType, Field, KnownHost, Mechanism,
+    Named, PeerAuthRecords, RunState,
+};
 pub use wiring::{BusView, InstanceInfo, PeerView, Services, ServicesDeps, ServicesTasks, StartError};

@@ -1,6 +1,7 @@
-//! The peer as which command line tools on this machine speak: `control.connection`. One for all of them, as in VOLTTRON; whom it acts
-//! for travels with each call. Which person that is was settled where the tool connected, by the rights on the server's socket. A tool that
-//! listens gets a peer of its own for that time, so that its subscriptions and what it loses are its own.
+//! The peer as which our command line tools on this machine speak: `control.local`. One for all of them; whom it acts for travels with each
+//! call. VOLTTRON's own tools connect from outside, as `control.connection`. Which person that is was settled where the tool connected, by the
+//! rights on the server's socket. A tool that listens gets a peer of its own for that time, so that its subscriptions and what it loses are its
+//! own.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -59,8 +60,8 @@ impl Tools {
     /// `Unavailable` if the bus takes no more peers or refuses the subscription.
     pub fn listen(&self, prefix: &TopicPrefix) -> Result<Listening, ServiceError> {
         let number = self.listeners.fetch_add(1, Relaxed);
-        let identity = Identity::parse(&format!("{}.{number}", known::CONTROL_CONNECTION))
-            .map_err(|error| ServiceError::Invalid(error.to_string()))?;
+        let identity =
+            Identity::parse(&format!("{}.{number}", known::CONTROL_LOCAL)).map_err(|error| ServiceError::Invalid(error.to_string()))?;
         let unavailable = |error: &dyn std::fmt::Display| ServiceError::Unavailable(error.to_string());
         let connected = self.context.peer().bus().connect_with_queue(identity, PeerKind::Tool, PUBLICATIONS_MAX);
         let (peer, mailbox) = connected.map_err(|error| unavailable(&error))?;

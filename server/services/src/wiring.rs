@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use vt_agent::{AgentContext, AgentSettings, Events, MethodTable};
 use vt_backends::{
-    AgentLauncher, AlertRepository, AuditRepository, ConfigRepository, InstallationRepository, PolicyRepository, RepositoryError,
-    RevocationRepository, UserRepository,
+    AgentLauncher, AlertRepository, AuditRepository, ConfigRepository, InstallationRepository, KeyRepository, PeerAuthRepository,
+    PolicyRepository, RepositoryError, RevocationRepository, UserRepository,
 };
 use vt_bus::{Bus, BusStatistics, ConnectError, Interceptor, PeerInfo, PeerKind, SubscribeError};
 use vt_types::identity::known;
@@ -17,10 +17,11 @@ use vt_types::{Clock, Identity, TopicPrefix};
 
 use crate::agents::{AgentsDeps, Installed};
 use crate::live::LiveFeeds;
+use crate::peer_auth::PeerAuthDeps;
 use crate::policy::Policy;
 use crate::{
-    Agents, Alerts, Audit, Auth, AuthConfig, ConfigStore, Devices, History, Live, LogBook, PlatformHealth, ServiceError, Tools, agents,
-    auth, config_store, health, live,
+    Agents, Alerts, Audit, Auth, AuthConfig, ConfigStore, Devices, History, Live, LogBook, PeerAuth, PeerAuthConfig, PlatformHealth,
+    ServiceError, Tools, agents, config_store, health, live, peer_auth,
 };
 
 /// Period of the heartbeat of services.
@@ -33,6 +34,8 @@ pub struct Services {
     pub instance: Arc<InstanceInfo>,
     /// Users, sessions, tokens.
     pub auth: Arc<Auth>,
+    /// Peers from outside: who may connect, what they may do. Transports take it as their `Authenticator`.
+    pub peer_auth: Arc<PeerAuth>,
     /// Life cycle of agents.
     pub agents: Arc<Agents>,
     /// The configuration store.
@@ -100,6 +103,12 @@ pub struct ServicesDeps {
     pub revocations: Arc<dyn RevocationRepository>,
     /// Protected topics.
     pub policy: Arc<dyn PolicyRepository>,
+    /// Who may connect from outside.
+    pub peer_auth: Arc<dyn PeerAuthRepository>,
+    /// CURVE keys.
+    pub keys: Arc<dyn KeyRepository>,
+    /// How strict the platform is about peers from outside.
+    pub peer_auth_config: PeerAuthConfig,
     /// Starts agents.
     pub launcher: Arc<dyn AgentLauncher>,
     /// Keys and lifetimes.
@@ -261,19 +270,30 @@ impl Services {
         health_peer.spawn(Arc::clone(&health).run(health_events, Arc::clone(&alerts)));
         health_peer.spawn(Arc::clone(&alerts).run());
 
+        let peer_auth = PeerAuth::open(PeerAuthDeps {
+            config: deps.peer_auth_config,
+            records: deps.peer_auth,
+            keys: deps.keys,
+            installed: Arc::clone(&installed),
+            audit: Arc::clone(&audit),
+            clock: Arc::clone(&clock),
+        });
+        let peer_auth = Arc::new(peer_auth.await?);
         let (auth_peer, _) = peers.connect(known::PLATFORM_AUTH, "AuthService")?;
         let auth = Auth::open(deps.auth, &instance.name, deps.users, deps.revocations, Arc::clone(&audit), Arc::clone(&clock));
         let auth = Arc::new(auth.await?);
-        auth_peer.serve(auth::export(&installed));
         auth_peer.spawn(Arc::clone(&auth).run());
-        let policy = Arc::new(Policy::open(deps.policy, Arc::clone(&auth)).await?);
+        let policy = Arc::new(Policy::open(deps.policy, Arc::clone(&auth), Arc::clone(&peer_auth)).await?);
         bus.set_interceptors(vec![Arc::clone(&policy) as Arc<dyn Interceptor>]);
+        auth_peer.serve(peer_auth::export(&peer_auth, &auth, &policy));
+        auth_peer.spawn(Arc::clone(&peer_auth).run());
+        auth_peer.spawn(peer_auth::tell_peers(Arc::clone(&peer_auth), auth_peer.clone()));
         auth_peer.spawn(policy.run());
 
         let (store_peer, _) = peers.connect(known::CONFIG_STORE, "ConfigStoreService")?;
         let configs = ConfigStore::open(deps.configs, store_peer.clone(), Arc::clone(&audit), Arc::clone(&clock)).await?;
         let configs = Arc::new(configs);
-        store_peer.serve(config_store::export(&configs, &auth, &bus));
+        store_peer.serve(config_store::export(&configs, &auth));
 
         // One peer speaks for people on the web: RPC calls and writes go out under it, and live data comes in.
         let (web_peer, web_events) = peers.connect_as(
@@ -312,12 +332,13 @@ impl Services {
         };
         let (live, live_task) = Live::new(web, web_events, &instance.name, Arc::clone(&clock), feeds, stop.child_token())?;
         web_peer.spawn(live_task);
-        let (tools_peer, _) = peers.connect_as(PeerKind::Tool, known::CONTROL_CONNECTION, "ControlConnection", None, 0)?;
+        let (tools_peer, _) = peers.connect_as(PeerKind::Tool, known::CONTROL_LOCAL, "ControlConnection", None, 0)?;
         tools_peer.serve(MethodTable::new());
 
         let Peers { tasks, .. } = peers;
         let services = Self {
             auth,
+            peer_auth,
             agents,
             configs,
             devices,

@@ -34,6 +34,47 @@ impl<'de> Deserialize<'de> for Members {
     }
 }
 
+/// The text with comments (`//` and `#` to the end of the line, `/* */`) made blank; lines and columns stay. What stands in quotes stays.
+pub(crate) fn without_comments(bytes: &[u8]) -> Vec<u8> {
+    let mut out = bytes.to_vec();
+    let mut at = 0;
+    while at < out.len() {
+        let rest = &out[at..];
+        let (length, is_comment) = match rest {
+            [b'"', ..] => (quoted(rest), false),
+            [b'#', ..] | [b'/', b'/', ..] => (rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len()), true),
+            // One that nobody closed is left to the parser, which tells its line.
+            [b'/', b'*', ..] => match rest.windows(2).skip(2).position(|two| two == b"*/") {
+                Some(end) => (end + 4, true),
+                None => (rest.len(), false),
+            },
+            _ => (1, false),
+        };
+        if is_comment {
+            for byte in &mut out[at..at + length] {
+                if *byte != b'\n' {
+                    *byte = b' ';
+                }
+            }
+        }
+        at += length;
+    }
+    out
+}
+
+/// Length of the quoted text at the start of `bytes`.
+fn quoted(bytes: &[u8]) -> usize {
+    let mut at = 1;
+    while at < bytes.len() {
+        match bytes[at] {
+            b'\\' => at += 2,
+            b'"' => return at + 1,
+            _ => at += 1,
+        }
+    }
+    bytes.len()
+}
+
 /// Reads the object in `bytes`; `path` is for messages. A byte order mark is skipped.
 pub(crate) fn object(path: &Path, bytes: &[u8]) -> Result<Members, RepositoryError> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
@@ -94,6 +135,22 @@ mod tests {
         assert!(object(Path::new("f"), deep.as_bytes()).is_err());
         assert!(object(Path::new("f"), b"{\"a\":\"\xff\"}").is_err());
         assert_eq!(object(Path::new("f"), b"\xef\xbb\xbf{\"a\":1}").unwrap().0.len(), 1);
+    }
+
+    #[test]
+    fn comments_become_blanks_and_texts_stay() {
+        for (text, expected) in [
+            ("{\"a\": 1} // x", "{\"a\": 1}     "),
+            ("# x\n{}", "   \n{}"),
+            ("{/* a\nb */}", "{    \n    }"),
+            ("{/*/ x */}", "{        }"),
+            (r##"{"//": "\"# /* \\"} # x"##, r##"{"//": "\"# /* \\"}    "##),
+            ("{} /* open", "{} /* open"),
+            ("\"open // ", "\"open // "),
+            ("\"a\\", "\"a\\"),
+        ] {
+            assert_eq!(String::from_utf8(without_comments(text.as_bytes())).unwrap(), expected, "{text}");
+        }
     }
 
     #[test]

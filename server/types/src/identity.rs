@@ -8,8 +8,14 @@ use std::sync::Arc;
 pub mod known {
     /// Answers RPC for agent life cycle (`vctl`).
     pub const CONTROL: &str = "control";
-    /// The peer as which command line tools speak.
+    /// The peer as which VOLTTRON's own command line tools connect from outside.
     pub const CONTROL_CONNECTION: &str = "control.connection";
+    /// The peer as which our command line tools speak, over the server's local socket.
+    pub const CONTROL_LOCAL: &str = "control.local";
+    /// The platform itself: the user id of its key, with which it connects to other platforms.
+    pub const PLATFORM: &str = "platform";
+    /// Looks up server keys of other platforms.
+    pub const KEY_DISCOVERY: &str = "keydiscovery";
     /// The configuration store service.
     pub const CONFIG_STORE: &str = "config.store";
     /// Authorisation service.
@@ -25,9 +31,6 @@ pub mod known {
     /// The platform historian agent.
     pub const PLATFORM_HISTORIAN: &str = "platform.historian";
 
-    /// The platform itself: the user id of its key, with which it connects to other platforms.
-    pub const PLATFORM: &str = "platform";
-
     /// Names under which other generations of VOLTTRON know a service, and its name here.
     pub const ALIASES: &[(&str, &str)] = &[
         ("platform.config_store", CONFIG_STORE),
@@ -42,9 +45,34 @@ pub mod known {
         ALIASES.iter().find(|(alias, _)| *alias == text).map_or(text, |(_, name)| name)
     }
 
-    /// Identities that belong to platform services; agents may not be installed under them.
-    pub const SERVICES: &[&str] =
-        &[CONTROL, CONTROL_CONNECTION, CONFIG_STORE, PLATFORM_AUTH, PLATFORM_HEALTH, PLATFORM_WEB, "keydiscovery", "zmq.proxy.router"];
+    /// Identities that belong to the platform and its services, in the spelling of every generation; agents may not be installed under
+    /// them, and peers from outside may not take them.
+    pub const SERVICES: &[&str] = &[
+        CONTROL,
+        CONTROL_CONNECTION,
+        CONTROL_LOCAL,
+        CONFIG_STORE,
+        PLATFORM,
+        PLATFORM_AUTH,
+        PLATFORM_HEALTH,
+        PLATFORM_WEB,
+        KEY_DISCOVERY,
+        "aip",
+        "master.web",
+        "platform.config_store",
+        "platform.control",
+        "platform.federation",
+        "platform.web",
+        "proxy_router",
+        "pubsub",
+        "zmq.proxy.router",
+    ];
+
+    /// Whether an identity belongs to the platform.
+    #[must_use]
+    pub fn is_reserved(identity: &str) -> bool {
+        SERVICES.contains(&identity)
+    }
 }
 
 /// Longest identity accepted, in bytes. ZeroMQ routing ids are limited to 255 bytes.

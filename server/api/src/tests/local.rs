@@ -12,7 +12,7 @@ async fn rpc(api: &Api, call: Value) -> Value {
 }
 
 #[tokio::test]
-async fn tools_call_as_control_connection_for_the_administrator() {
+async fn tools_call_as_control_local_for_the_administrator() {
     let api = Api::start().await;
     let mut methods = MethodTable::new();
     methods.method("who").optional("a", 1).to(|call| async move {
@@ -21,7 +21,7 @@ async fn tools_call_as_control_connection_for_the_administrator() {
     });
     let _agent = api.running.agent("meter", methods);
     let answer = rpc(&api, json!({"peer": "meter", "method": "who", "kwargs": {"a": 2}})).await;
-    assert_eq!(answer, json!({"result": ["control.connection", "local:owner", 2]}));
+    assert_eq!(answer, json!({"result": ["control.local", "local:owner", 2]}));
     let answer = rpc(&api, json!({"peer": "control", "method": "peerlist"})).await;
     assert!(answer["result"].as_array().unwrap().contains(&json!("meter")), "{answer}");
 }
@@ -80,7 +80,7 @@ async fn tools_publish_and_listen() {
     assert_eq!(subscribers("devices/a").await, others + 1);
     let frame = http_body_util::BodyExt::frame(&mut heard).await.unwrap().unwrap().into_data().unwrap();
     let line: Value = serde_json::from_slice(&frame).unwrap();
-    assert_eq!((&line["publication"]["topic"], &line["publication"]["sender"]), (&json!("devices/a"), &json!("control.connection")));
+    assert_eq!((&line["publication"]["topic"], &line["publication"]["sender"]), (&json!("devices/a"), &json!("control.local")));
     assert_eq!((&line["publication"]["headers"]["Date"], &line["publication"]["message"]), (&json!("x"), &json!([1])));
     publish("devices/a\n").await.expect(400);
     api.running.platform_stop.cancel();

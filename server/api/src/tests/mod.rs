@@ -9,6 +9,7 @@ mod historians;
 mod local;
 mod operations;
 mod others;
+mod peers;
 mod pubsub;
 mod sockets;
 mod users;

@@ -3,7 +3,8 @@
 //! Rules (for clients):
 //! - `Authorization: Bearer <access token>`; 401 without, 403 without group `vui` or `admin`, both `{"error":"Not Authorized"}`.
 //! - A slash at the end is optional. `HEAD` works where `GET` does. A method that a path does not offer is 501 with `Allow`.
-//! - What does not exist is 400 on VOLTTRON's routes and 404 on ours (`kinds`, `audit`, `alerts`, `logs`, `health`, `statistics`, `auths`).
+//! - What does not exist is 400 on VOLTTRON's routes and 404 on ours (`kinds`, `audit`, `alerts`, `logs`, `health`, `statistics`, `auths`,
+//!   `groups`, `roles`, `known-hosts`).
 //! - Places that lead on answer `{"links": {name: path}, "route_options": {same}}`; paths are percent-encoded.
 //! - A peer of the bus that does not answer in time is 504, one that is not there 503.
 //! - Bodies: 1 MiB, configurations 16 MiB; more is 413. Broken JSON is 400.
@@ -12,13 +13,16 @@
 mod agents;
 pub mod alerts;
 mod audit;
+mod auths;
 pub mod body;
+mod bundles;
 mod configs;
 mod devices;
 mod enabled;
 mod health;
 mod historians;
 mod kinds;
+mod known_hosts;
 pub mod logs;
 mod platforms;
 mod pubsub;
@@ -145,6 +149,17 @@ async fn dispatch(cx: Cx, route: Route) -> Answer {
         Resource::Logs => logs::platform(&cx),
         Resource::Users => users::list(cx).await,
         Resource::User(name) => users::user(cx, &name).await,
+        Resource::Auths => auths::list(cx).await,
+        Resource::Auth(user_id) => auths::record(cx, &user_id).await,
+        Resource::AuthsOf(peers) => auths::group(&cx, peers),
+        Resource::AuthOf(peers, user_id) => auths::decision(cx, peers, &user_id).await,
+        Resource::PublicKeys(identity) => auths::public_keys(&cx, &identity).await,
+        Resource::Groups => bundles::list(cx, bundles::Kind::Groups).await,
+        Resource::Group(name) => bundles::one(cx, bundles::Kind::Groups, &name).await,
+        Resource::Roles => bundles::list(cx, bundles::Kind::Roles).await,
+        Resource::Role(name) => bundles::one(cx, bundles::Kind::Roles, &name).await,
+        Resource::KnownHosts => known_hosts::list(cx).await,
+        Resource::KnownHost(host) => known_hosts::one(cx, &host).await,
     }
 }
 

@@ -31,6 +31,36 @@ pub enum Resource {
     Logs,
     Users,
     User(String),
+    Auths,
+    Auth(String),
+    AuthsOf(Peers),
+    AuthOf(Peers, String),
+    PublicKeys(String),
+    Groups,
+    Group(String),
+    Roles,
+    Role(String),
+    KnownHosts,
+    KnownHost(String),
+}
+
+/// What was decided about peers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peers {
+    Pending,
+    Approved,
+    Denied,
+}
+
+impl Peers {
+    fn parse(word: &str) -> Option<Self> {
+        match word {
+            "pending" => Some(Self::Pending),
+            "approved" => Some(Self::Approved),
+            "denied" => Some(Self::Denied),
+            _ => None,
+        }
+    }
 }
 
 /// A resource of one agent.
@@ -111,8 +141,26 @@ impl Resource {
             ("statistics", None) => Some(Self::Statistics),
             ("logs", None) => Some(Self::Logs),
             ("auths", Some("users")) => Some(Self::Users),
-            ("auths", Some(rest)) => Some(Self::User(name(rest.strip_prefix("users/")?)?)),
+            ("auths", None) => Some(Self::Auths),
+            ("auths", Some(rest)) => Self::parse_auth(rest),
+            ("groups", None) => Some(Self::Groups),
+            ("groups", Some(group)) => Some(Self::Group(name(group)?)),
+            ("roles", None) => Some(Self::Roles),
+            ("roles", Some(role)) => Some(Self::Role(name(role)?)),
+            ("known-hosts", None) => Some(Self::KnownHosts),
+            ("known-hosts", Some(host)) => Some(Self::KnownHost(name(host)?)),
             _ => None,
+        }
+    }
+
+    /// Below `auths`; user ids may hold slashes, and no user id hides the words before it.
+    fn parse_auth(rest: &str) -> Option<Self> {
+        match (split(rest), rest.strip_suffix("/publickeys")) {
+            (("users", Some(user)), _) => Some(Self::User(name(user)?)),
+            ((word, None), _) if Peers::parse(word).is_some() => Peers::parse(word).map(Self::AuthsOf),
+            ((word, Some(user_id)), _) if Peers::parse(word).is_some() => Some(Self::AuthOf(Peers::parse(word)?, name(user_id)?)),
+            (_, Some(identity)) => Some(Self::PublicKeys(name(identity)?)),
+            _ => Some(Self::Auth(name(rest)?)),
         }
     }
 
@@ -133,6 +181,17 @@ impl Resource {
             Self::Logs => "/vui/platforms/{p}/logs",
             Self::Users => "/vui/platforms/{p}/auths/users",
             Self::User(_) => "/vui/platforms/{p}/auths/users/{user}",
+            Self::Auths => "/vui/platforms/{p}/auths",
+            Self::Auth(_) => "/vui/platforms/{p}/auths/{user_id}",
+            Self::AuthsOf(_) => "/vui/platforms/{p}/auths/{decision}",
+            Self::AuthOf(..) => "/vui/platforms/{p}/auths/{decision}/{user_id}",
+            Self::PublicKeys(_) => "/vui/platforms/{p}/auths/{identity}/publickeys",
+            Self::Groups => "/vui/platforms/{p}/groups",
+            Self::Group(_) => "/vui/platforms/{p}/groups/{group}",
+            Self::Roles => "/vui/platforms/{p}/roles",
+            Self::Role(_) => "/vui/platforms/{p}/roles/{role}",
+            Self::KnownHosts => "/vui/platforms/{p}/known-hosts",
+            Self::KnownHost(_) => "/vui/platforms/{p}/known-hosts/{host}",
         }
     }
 }
@@ -209,6 +268,19 @@ mod tests {
                 parse("/vui/platforms/p/auths/users/dana"),
                 Some(Route::Platform("p".to_owned(), Resource::User("dana".to_owned())))
             );
+            for (path, resource) in [
+                ("auths", Resource::Auths),
+                ("auths/users", Resource::Users),
+                ("auths/vip,127.0.0.1,NULL", Resource::Auth("vip,127.0.0.1,NULL".to_owned())),
+                ("auths/pending", Resource::AuthsOf(Peers::Pending)),
+                ("auths/denied/u/1", Resource::AuthOf(Peers::Denied, "u/1".to_owned())),
+                ("auths/-/publickeys", Resource::PublicKeys("-".to_owned())),
+                ("known-hosts/@", Resource::KnownHost("@".to_owned())),
+                ("roles/r", Resource::Role("r".to_owned())),
+                ("groups", Resource::Groups),
+            ] {
+                assert_eq!(parse(&format!("/vui/platforms/p/{path}")), Some(Route::Platform("p".to_owned(), resource)));
+            }
         }
     }
 

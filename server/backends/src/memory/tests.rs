@@ -18,6 +18,8 @@ passes!(alerts_pass_their_suite, contract::alerts, MemoryAlerts);
 passes!(audit_passes_its_suite, contract::audit, MemoryAudit);
 passes!(configs_pass_their_suite, contract::configs, MemoryConfigs);
 passes!(installations_pass_their_suite, contract::installations, MemoryInstallations);
+passes!(keys_pass_their_suite, contract::peers::keys, peers::MemoryKeys);
+passes!(peer_auth_passes_its_suite, contract::peers::peer_auth, peers::MemoryPeerAuth);
 passes!(revocations_pass_their_suite, contract::revocations, MemoryRevocations);
 passes!(users_pass_their_suite, contract::users, MemoryUsers);
 

@@ -4,6 +4,8 @@ pub mod alerts;
 pub mod audit;
 pub mod configs;
 pub mod installations;
+pub mod keys;
+pub mod peer_auth;
 pub mod policy;
 pub mod revocations;
 pub mod users;

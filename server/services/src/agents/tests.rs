@@ -240,9 +240,9 @@ async fn control_refuses_wrong_types_and_unknown_agents_in_volttrons_words() {
     let running = Bench::default().start().await;
     let agent = listener(&running).await;
     let error = control(&running, "start_agent", vec![json!(5)]).await.unwrap_err();
-    assert_eq!(error, RpcError::type_error("expected a string for 'uuid';got 5 from identity: control.connection"));
+    assert_eq!(error, RpcError::type_error("expected a string for 'uuid';got 5 from identity: control.local"));
     let error = control(&running, "tag_agent", vec![json!(agent.uuid), json!(true)]).await.unwrap_err();
-    assert_eq!(error, RpcError::type_error("expected a string or null for 'tag';got True from identity: control.connection"));
+    assert_eq!(error, RpcError::type_error("expected a string or null for 'tag';got True from identity: control.local"));
     for bad in ["100", "-1", "abc"] {
         let error = control(&running, "prioritize_agent", vec![json!(agent.uuid), json!(bad)]).await.unwrap_err();
         assert_eq!(error, RpcError::value_error(format!("Priority must be an integer from 0 - 99. Received: {bad}.")));

@@ -1,7 +1,7 @@
 //! Web users, their sessions and tokens. Who may do what is decided by [`Caller`] and `policy`, not here.
 //!
 //! Map: `accounts` (making and changing users), `config`, `names` (what a name and a password may be), `passwords` (argon2id), `tokens` (JWT), `limiter` (back-off), `sessions`
-//! (which are alive), `users` (the users file in memory), `rpc` (what `platform.auth` answers).
+//! (which are alive), `users` (the users file in memory).
 //! Source: web.md §1, VOLTTRON `volttron/platform/web/authenticate_endpoint.py`.
 //!
 //! Invariants: no password, hash, token, key or code is logged or shown by `Debug`; a token names a session, and a session that has ended
@@ -12,7 +12,6 @@ mod config;
 mod limiter;
 mod names;
 mod passwords;
-mod rpc;
 mod sessions;
 #[cfg(test)]
 mod tests;
@@ -38,7 +37,6 @@ use crate::caller::{ADMIN_GROUP, is_local_user};
 use crate::{Audit, Caller, ServiceError, StartError};
 
 pub use config::{AuthConfig, PasswordPolicy, SigningKey};
-pub(crate) use rpc::export;
 
 /// How often the users file is looked at.
 const POLL_PERIOD: Duration = Duration::from_secs(1);

@@ -358,7 +358,8 @@ async fn platform_auth_tells_capabilities() {
     let (agent, _events) = running.agent("asker", vt_agent::MethodTable::new());
     let all = running.call(agent.peer(), "platform.auth", "get_user_to_capabilities", vec![]).await.unwrap();
     assert_eq!(all["config.store"], json!({"sync_agent_config": null}));
-    assert_eq!(all["control.connection"], json!({"edit_config_store": {"identity": "/.*/"}}));
+    assert_eq!(all["control.connection"]["edit_config_store"], json!({"identity": "/.*/"}));
+    assert_eq!(all["control.connection"]["allow_auth_modifications"], Value::Null);
     let none = running.call(agent.peer(), "platform.auth", "get_authorizations", vec![json!("nobody")]).await.unwrap();
     assert_eq!(none, Value::Null);
     assert_eq!(running.call(agent.peer(), "platform.auth", "get_groups", vec![json!("x")]).await, Ok(json!([])));

@@ -27,7 +27,7 @@ fn platform_health(health: &PlatformHealth) -> Value {
     let kinds: BTreeMap<_, _> = health.context.peer().bus().peer_infos().into_iter().map(|peer| (peer.identity, peer.kind)).collect();
     let mut answer = Map::new();
     for (identity, view) in health.all() {
-        if identity.as_str() == known::CONTROL_CONNECTION {
+        if matches!(identity.as_str(), known::CONTROL_CONNECTION | known::CONTROL_LOCAL) {
             continue;
         }
         let mut entry = Map::new();

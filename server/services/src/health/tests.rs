@@ -136,7 +136,7 @@ async fn get_platform_health_has_volttrons_shape() {
         assert!(text.len() == 26 && !text.contains('+') && !text.ends_with('Z'), "naive local time: {text}");
     }
     assert_eq!(answer["control"]["service_agent"], true);
-    assert_eq!(answer.get(known::CONTROL_CONNECTION), None);
+    assert_eq!(answer.get(known::CONTROL_LOCAL), None);
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ async fn every_service_is_a_peer_and_leaves_when_closed() {
     let expected = [
         ("config.store", "service"),
         ("control", "service"),
-        ("control.connection", "tool"),
+        ("control.local", "tool"),
         ("platform.auth", "service"),
         ("platform.health", "service"),
         ("platform_web", "service"),

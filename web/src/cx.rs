@@ -52,6 +52,7 @@ impl Cx {
         Frame {
             instance: self.web.services.instance.name.clone(),
             user: self.session.as_ref().map(|session| session.user.clone()),
+            is_admin: self.session.as_ref().is_some_and(|session| session.caller(None).is_admin()),
             theme: self.theme,
             section,
             csrf: self.web.csrf.token(&self.subject),

@@ -14,6 +14,8 @@ pub enum Section {
     Agents,
     /// `/devices`
     Devices,
+    /// `/peers`
+    Peers,
     /// Pages outside the navigation.
     None,
 }
@@ -64,6 +66,8 @@ pub struct Frame {
     pub instance: String,
     /// Signed-in user.
     pub user: Option<String>,
+    /// Whether that user is an administrator.
+    pub is_admin: bool,
     /// Colours.
     pub theme: Theme,
     /// Current section.
@@ -88,7 +92,10 @@ impl Frame {
     /// The current section's navigation mark.
     #[must_use]
     pub fn is(&self, section: &str) -> bool {
-        matches!((self.section, section), (Section::Overview, "overview") | (Section::Agents, "agents") | (Section::Devices, "devices"))
+        matches!(
+            (self.section, section),
+            (Section::Overview, "overview") | (Section::Agents, "agents") | (Section::Devices, "devices") | (Section::Peers, "peers")
+        )
     }
 
     /// Whether `theme` is chosen.

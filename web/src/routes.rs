@@ -15,7 +15,7 @@ use vt_services::Services;
 use crate::csrf::CsrfKey;
 use crate::error::PageError;
 use crate::pages::overview::Sample;
-use crate::pages::{account, agent, agents, chart, components, config, device, devices, log, overview, search};
+use crate::pages::{account, agent, agents, chart, components, config, device, devices, log, overview, peers, search};
 use crate::{assets, cx};
 
 /// Largest form, in bytes; configuration entries have their own bound.
@@ -72,6 +72,8 @@ pub fn router(state: WebState) -> Router {
         .route("/agents/{identity}/log/stream", get(log::stream))
         .route("/devices", get(devices::root))
         .route("/devices/{*path}", get(device::show).post(device::change))
+        .route("/peers", get(peers::show).post(peers::decide))
+        .route("/peers/{user_id}", get(peers::edit).post(peers::change))
         .route("/search", get(search::show))
         .route("/chart-data/{*path}", get(chart::data))
         .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))

@@ -369,3 +369,51 @@ async fn one_box_finds_agents_devices_points_and_entries() {
     let none = dana.get("/search?q=%3Cimg%20onerror%3Dx%3E").await.body;
     assert!(none.contains("Nothing is called") && !none.contains("<img"));
 }
+
+#[tokio::test]
+async fn a_waiting_peer_is_approved_denied_and_given_rights_on_its_pages() {
+    let (site, mut dana) = Site::with_dana().await;
+    assert!(dana.get("/peers").await.body.contains("Nobody waits."));
+    assert!(!site.running.knock(7, "192.0.2.7", "forwarder").await);
+    let waiting = dana.get("/peers").await.body;
+    for shown in ["forwarder", "192.0.2.7", "Approve forwarder from 192.0.2.7", "First seen"] {
+        assert!(waiting.contains(shown), "{shown}");
+    }
+    let user_id = site.services.peer_auth.pending()[0].user_id.clone();
+    for (decision, is_admitted, told) in [("approve", true, "is let in"), ("deny", false, "is kept out"), ("approve", true, "is let in")] {
+        let fields = [("user_id", user_id.as_str()), ("decision", decision)];
+        assert_eq!(dana.post("/peers", "/peers", &fields).await.location(), "/peers", "{decision}");
+        assert!(dana.get("/peers").await.body.contains(told), "{decision}");
+        assert_eq!(site.running.knock(7, "192.0.2.7", "forwarder").await, is_admitted, "{decision}");
+    }
+    let path = format!("/peers/{user_id}");
+    let wrong = dana.post(&path, &path, &[("capabilities", "{\"a\":"), ("roles", "r, s"), ("enabled", "1")]).await;
+    assert_eq!(wrong.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(wrong.body.contains("not JSON") && wrong.body.contains("value=\"r, s\""), "the form keeps what was typed");
+    let right = dana.post(&path, &path, &[("capabilities", "[\"can_publish\"]"), ("roles", "r, s"), ("enabled", "1")]).await;
+    assert_eq!(right.location(), "/peers");
+    let entry = site.services.peer_auth.records().allow.into_iter().find(|entry| entry.user_id == user_id).unwrap();
+    assert!(entry.capabilities.get("can_publish").is_some() && entry.roles == ["r", "s"] && entry.enabled);
+    dana.post(&path, &path, &[("capabilities", ""), ("roles", ""), ("groups", "")]).await;
+    assert!(!site.running.knock(7, "192.0.2.7", "forwarder").await, "without the tick it may not connect");
+    assert_eq!(dana.get("/peers/nobody").await.status, StatusCode::NOT_FOUND);
+    let unknown = dana.post("/peers", "/peers", &[("user_id", "nobody"), ("decision", "approve")]).await;
+    assert_eq!(unknown.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn peers_and_keys_are_for_administrators() {
+    let (site, mut dana) = Site::with_dana().await;
+    assert!(dana.get("/").await.body.contains("href=\"/peers\""));
+    site.services.auth.add_user(&Caller::local("test"), "kim", PASSWORD, vec!["vui".to_owned()]).await.unwrap();
+    let mut kim = site.visitor();
+    kim.log_in("kim", PASSWORD).await;
+    assert!(!kim.get("/").await.body.contains("href=\"/peers\""));
+    for path in ["/peers", "/peers/platform"] {
+        assert_eq!(kim.get(path).await.status, StatusCode::FORBIDDEN, "{path}");
+    }
+    let token = kim.token("/agents").await;
+    let denied = kim.post_with(&token, "/peers", &[("user_id", "control"), ("decision", "deny")]).await;
+    assert_eq!(denied.status, StatusCode::FORBIDDEN);
+    assert!(site.services.peer_auth.records().deny.is_empty());
+}

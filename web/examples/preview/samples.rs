@@ -48,6 +48,7 @@ impl Samples {
         Frame {
             instance: self.n("harbor1"),
             user: Some(self.n("dana")),
+            is_admin: true,
             theme: self.theme,
             section,
             csrf: "sample".to_owned(),

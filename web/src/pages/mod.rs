@@ -11,5 +11,6 @@ pub mod device;
 pub mod devices;
 pub mod log;
 pub mod overview;
+pub mod peers;
 pub mod search;
 pub mod view;

@@ -24,7 +24,7 @@ pub struct Site {
     pub router: Router,
     pub services: Services,
     pub bench: Bench,
-    _running: Running,
+    pub running: Running,
 }
 
 impl Site {
@@ -33,7 +33,7 @@ impl Site {
         let bench = Bench { setup_code: Some(CODE.to_owned()), ..Bench::default() };
         let running = bench.start().await;
         let services = running.services.clone();
-        Self { router: vt_web::router(WebState::new(services.clone())), services, bench, _running: running }
+        Self { router: vt_web::router(WebState::new(services.clone())), services, bench, running }
     }
 
     /// A site with the administrator `dana`, and her browser.

@@ -233,11 +233,14 @@ impl PeerAuth {
     /// `Unavailable`.
     pub async fn public_key(&self, identity: &str) -> Result<Option<PublicKey>, ServiceError> {
         let owner = match Identity::parse(identity) {
-            Ok(_) if identity == known::PLATFORM => KeyOwner::Platform,
-            Ok(identity) => KeyOwner::Peer(identity),
-            Err(_) => return Ok(None),
+            Ok(_) if identity == known::PLATFORM => Some(KeyOwner::Platform),
+            // Names of dots alone have no place for keys.
+            Ok(name) if !identity.bytes().all(|byte| byte == b'.') => Some(KeyOwner::Peer(name)),
+            _ => None,
         };
-        if let Some(pair) = self.keys.load(&owner).await? {
+        if let Some(owner) = owner
+            && let Some(pair) = self.keys.load(&owner).await?
+        {
             return Ok(Some(pair.public));
         }
         let user = self.user_of(identity);

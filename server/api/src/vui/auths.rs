@@ -72,7 +72,7 @@ pub fn group(cx: &Cx, peers: Peers) -> Answer {
     let auth = &cx.services().peer_auth;
     let records = auth.records();
     Ok(ok_long(&match peers {
-        Peers::Pending => auth.pending().into_iter().map(pending).collect(),
+        Peers::Pending => auth.pending().iter().map(pending).collect(),
         Peers::Approved => records.allow.iter().map(AuthEntry::to_json).collect(),
         Peers::Denied => {
             let with_retries = records.deny.iter().map(|entry| {
@@ -125,7 +125,7 @@ pub async fn public_keys(cx: &Cx, identity: &str) -> Answer {
     Ok(ok(&Value::Object(keys)))
 }
 
-fn pending(pending: PendingAttempt) -> Value {
+fn pending(pending: &PendingAttempt) -> Value {
     json!({
         "user_id": pending.user_id,
         "address": pending.address,

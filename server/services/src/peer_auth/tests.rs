@@ -356,7 +356,7 @@ async fn the_auth_file_is_edited_over_rpc_as_by_vctl_9() {
     assert!(rpc("auth_file.remove_by_index", vec![json!(index)]).await.unwrap_err().to_string().contains("Invalid index"));
     rpc("auth_file.remove_by_credentials", vec![json!(key(5).to_string())]).await.unwrap();
     assert_eq!(running.peer_auth.judge(&attempt(5, "127.0.0.1", "editor")), Verdict::Pending);
-    assert!(matches!(rpc("auth_file.read", vec![]).await, Ok(_)), "asking needs nothing");
+    assert!(rpc("auth_file.read", vec![]).await.is_ok(), "asking needs nothing");
     assert!(matches!(rpc("auth_file.set_roles", vec![json!({})]).await, Err(RpcError::Refused(_))), "the right is gone at once");
 }
 

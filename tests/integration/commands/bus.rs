@@ -20,7 +20,7 @@ async fn what_is_published_is_heard() {
     };
     let (heard, ()) = tokio::join!(heard, publishing);
     let expected = format!(
-        "{}\nReceived:\n\tpeer: control.connection\n\tsender: control.connection\n\ttopic: greetings/all\n\theaders: {{'Date': 'x'",
+        "{}\nReceived:\n\tpeer: control.local\n\tsender: control.local\n\ttopic: greetings/all\n\theaders: {{'Date': 'x'",
         "*".repeat(80)
     );
     let heard = heard.ok();
@@ -51,7 +51,7 @@ async fn messages_are_counted_on_request() {
     server.vctl(&["stats", "disable"]).await.ok();
     server.vctl(&["publish", "a", "1"]).await.ok();
     let counted: Value = serde_json::from_str(&server.vctl(&["stats", "dump", "--json"]).await.ok().stdout).unwrap();
-    assert_eq!(counted["incoming"]["peer"]["control.connection"], json!(1));
+    assert_eq!(counted["incoming"]["peer"]["control.local"], json!(1));
     assert!(server.vctl(&["stats", "dump"]).await.ok().stdout.starts_with("{'error': {'error': {}"));
     assert!(server.vctl(&["stats", "pprint"]).await.ok().stdout.lines().count() > 10);
     assert_eq!(server.vctl(&["stats", "--json"]).await.ok().stdout, "{\n  \"enabled\": false\n}\n");

@@ -119,7 +119,7 @@ async fn ctrl_c_ends_a_waiting_command_with_1() {
     let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap());
     let peers =
         || std::process::Command::new(vt_testkit::program("vctl")).arg("peerlist").env("VOLTTRON_HOME", server.home()).output().unwrap();
-    let listens = || String::from_utf8_lossy(&peers().stdout).lines().any(|line| line.starts_with("control.connection."));
+    let listens = || String::from_utf8_lossy(&peers().stdout).lines().any(|line| line.starts_with("control.local."));
     eventually("it listens", DEADLINE, listens).await;
     nix::sys::signal::kill(pid, Signal::SIGINT).unwrap();
     let status = tokio::time::timeout(DEADLINE, child.wait()).await.unwrap().unwrap();

@@ -10,6 +10,7 @@ mod demonstration;
 mod durability;
 mod first_start;
 mod modbus;
+mod peers;
 mod postgres_history;
 mod routes;
 mod simulator;

@@ -2,8 +2,8 @@
 //! here; no rule of the platform is.
 //!
 //! Map: `platform` (start and shutdown, in order), `stores` (home and database), `tls` (certificates and signing key), `listeners` (HTTPS
-//! and the local socket), `logging` (lines for people and for the pages), `demo` (the demonstration building), `process` (memory and CPU
-//! for the metrics), `signals`; `offline` and `certificates` (what tools may do while the server is down).
+//! and the local socket), `peers` (ZeroMQ), `logging` (lines for people and for the pages), `demo` (the demonstration building), `process`
+//! (memory and CPU for the metrics), `signals`; `offline` and `certificates` (what tools may do while the server is down).
 //!
 //! Invariants: nothing is announced before it is bound; the home is held by one process; every task ends before `run` returns.
 
@@ -13,6 +13,7 @@ mod first_run;
 mod listeners;
 mod logging;
 pub mod offline;
+mod peers;
 mod platform;
 mod process;
 mod signals;

@@ -9,13 +9,14 @@ use anyhow::Context;
 use tokio_util::sync::CancellationToken;
 use vt_backends::AgentLauncher;
 use vt_bus::Bus;
-use vt_config::{Loaded, Secret, Settings, VipAddress};
+use vt_config::{Loaded, Secret, Settings};
 use vt_host::{Host, HostConfig};
 use vt_services::{Admission, AuthConfig, InstanceInfo, LogBook, PasswordPolicy, PeerAuthConfig, Services, ServicesDeps};
 use vt_storage_files::{Home, HomeError, HomeLock};
 use vt_types::{Clock, SystemClock};
 
 use crate::listeners::{LocalSocket, WebListener};
+use crate::peers::Peers;
 use crate::stores::Stores;
 use crate::{RunOptions, demo, first_run, logging, process, signals, tls};
 
@@ -53,6 +54,8 @@ pub async fn run(loaded: Loaded, options: &RunOptions) -> anyhow::Result<()> {
     let web = WebListener::bind(&settings.web.bind)?;
     let url = web_url(&settings, web.port());
 
+    let peers = Peers::bind(&settings, &url)?;
+
     let stores = Stores::open(&settings.home, &settings.database).await?;
     let bus = Bus::new(vt_bus::Config::default(), Arc::clone(&clock));
     let host_config = HostConfig { instance_name: settings.instance_name.clone(), ..HostConfig::default() };
@@ -60,9 +63,9 @@ pub async fn run(loaded: Loaded, options: &RunOptions) -> anyhow::Result<()> {
     let no_users = stores.users.load().await.is_ok_and(|users| users.is_empty());
     let setup_code = no_users.then(|| first_run::code(&settings.home)).transpose().context("the first-run code cannot be kept")?;
     let deps = ServicesDeps {
-        bus,
+        bus: bus.clone(),
         clock: Arc::clone(&clock),
-        instance: instance(&settings, &url, clock.as_ref()),
+        instance: instance(&settings, peers.addresses(), &url, clock.as_ref()),
         users: Arc::clone(&stores.users),
         configs: Arc::clone(&stores.configs),
         installations: Arc::clone(&stores.installations),
@@ -72,7 +75,7 @@ pub async fn run(loaded: Loaded, options: &RunOptions) -> anyhow::Result<()> {
         policy: Arc::clone(&stores.policy),
         peer_auth: Arc::clone(&stores.peer_auth),
         keys: Arc::clone(&stores.keys),
-        peer_auth_config: peer_auth_config(&settings),
+        peer_auth_config: peer_auth_config(&settings, peers.addresses()),
         launcher: Arc::clone(&launcher),
         auth: AuthConfig {
             signing: tls::signing_key(&settings, identity.as_ref())?,
@@ -95,6 +98,9 @@ pub async fn run(loaded: Loaded, options: &RunOptions) -> anyhow::Result<()> {
     let router = vt_api::router(api_state(&services, metrics_token)).merge(vt_web::router(vt_web::WebState::new(services.clone())));
     let (socket, local) = LocalSocket::serve(&home.run_dir(), vt_api::local_router(api_state(&services, None)), stop.clone())?;
     let serving = web.serve(tls_config, router, stop.clone())?;
+    // Agents in other processes say that they stop, so the endpoint ends after them.
+    let peers_stop = CancellationToken::new();
+    let peers = peers.serve(bus, &services, Arc::clone(&clock), peers_stop.clone()).await?;
     if settings.autostart {
         tokio::select! {
             () = services.agents.autostart() => {}
@@ -110,7 +116,8 @@ pub async fn run(loaded: Loaded, options: &RunOptions) -> anyhow::Result<()> {
     tracing::info!("shutting down");
     complain("Shutting down.");
     launcher.stop_all().await;
-    for task in [serving, local, code_watch] {
+    peers_stop.cancel();
+    for task in [serving, local, code_watch, peers.task] {
         if let Err(error) = task.await {
             tracing::warn!(%error, "a listener did not end in order");
         }
@@ -149,27 +156,26 @@ fn api_state(services: &Services, metrics_token: Option<&Secret>) -> vt_api::Api
     }
 }
 
-fn instance(settings: &Settings, url: &str, clock: &dyn Clock) -> InstanceInfo {
+fn instance(settings: &Settings, vip_addresses: &[String], url: &str, clock: &dyn Clock) -> InstanceInfo {
     InstanceInfo {
         name: settings.instance_name.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         started_at: clock.now(),
         message_bus: settings.message_bus.as_str().to_owned(),
-        vip_addresses: settings.vip_addresses.iter().map(VipAddress::to_string).collect(),
+        vip_addresses: vip_addresses.to_vec(),
         web_address: url.trim_end_matches('/').to_owned(),
         other_platforms: Vec::new(),
     }
 }
 
 /// Who may connect from outside, and where agents look for the server's key.
-fn peer_auth_config(settings: &Settings) -> PeerAuthConfig {
+fn peer_auth_config(settings: &Settings, addresses: &[String]) -> PeerAuthConfig {
     let admission = match (settings.allow_auth, settings.setup_mode) {
         (false, _) => Admission::Open,
         (true, true) => Admission::Setup,
         (true, false) => Admission::Listed,
     };
-    let hosts = settings.vip_addresses.iter().map(VipAddress::to_string);
-    let hosts = hosts.filter_map(|address| address.strip_prefix("tcp://").map(str::to_owned)).collect();
+    let hosts = addresses.iter().filter_map(|address| address.strip_prefix("tcp://").map(str::to_owned)).collect();
     PeerAuthConfig { admission, own_uid: nix::unistd::geteuid().as_raw(), hosts }
 }
 

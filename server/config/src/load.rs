@@ -70,7 +70,7 @@ impl Context<'_> {
         };
         let message_bus = values.parsed("message-bus", message_bus).unwrap_or(MessageBus::Embedded);
         let vip_addresses = values.list("vip-address", VipAddress::parse);
-        self.warn_of_buses(values, message_bus, !vip_addresses.is_empty());
+        Self::warn_of_buses(values, message_bus);
         let setup_mode = values.boolean("setup-mode", false);
         if setup_mode {
             values.warn("setup-mode", "exchanging keys with other platforms is not available yet; the platform starts as usual");
@@ -103,19 +103,10 @@ impl Context<'_> {
         })
     }
 
-    fn warn_of_buses(&self, values: &mut Values, bus: MessageBus, with_addresses: bool) {
-        match bus {
-            MessageBus::Embedded => {}
-            MessageBus::Zmq => {
-                values.warn("message-bus", "the embedded bus serves all agents of this platform; peers over ZeroMQ cannot connect yet");
-            }
-            MessageBus::Rmq => {
-                let text = "RabbitMQ is not available in this version; the embedded bus serves all agents of this platform instead";
-                values.warn("message-bus", text);
-            }
-        }
-        if with_addresses && bus != MessageBus::Zmq {
-            values.warn("vip-address", "peers over ZeroMQ cannot connect yet; the address is kept and not bound");
+    fn warn_of_buses(values: &mut Values, bus: MessageBus) {
+        if bus == MessageBus::Rmq {
+            let text = "RabbitMQ is not available in this version; agents connect over ZeroMQ or live in the platform instead";
+            values.warn("message-bus", text);
         }
     }
 

@@ -19,7 +19,7 @@ pub struct Settings {
     pub instance_name: String,
     /// Which bus was asked for. The embedded bus serves in every case.
     pub message_bus: MessageBus,
-    /// Where peers over ZeroMQ should connect. No such endpoint exists yet.
+    /// Where peers over ZeroMQ connect besides the local socket.
     pub vip_addresses: Vec<VipAddress>,
     /// Pages and API.
     pub web: WebSettings,

@@ -145,9 +145,7 @@ fn every_problem_is_told_and_each_names_its_source() {
 #[test]
 fn what_works_with_a_reservation_is_a_warning() {
     for (text, expected) in [
-        ("message-bus = zmq", "peers over ZeroMQ cannot connect yet"),
         ("message-bus = rmq", "RabbitMQ is not available in this version"),
-        ("vip-address = tcp://127.0.0.1:22916", "the address is kept and not bound"),
         ("setup-mode = True", "not available yet"),
         ("allow-auth = False", "every peer of the bus may do everything"),
         ("bind-web-address = http://0.0.0.0:8080", "use https"),

@@ -28,7 +28,7 @@ use axum::Router;
 use axum::routing::{any, get};
 use tower_http::compression::CompressionLayer;
 
-pub use state::{ApiState, ProcessUse};
+pub use state::{ApiState, ProcessUse, Reading};
 
 /// Everything for the web listener. Has no fallback, so that pages can be merged in. Requests should carry
 /// `axum::extract::ConnectInfo<std::net::SocketAddr>`; without it no peer address is known.

@@ -111,6 +111,9 @@ fn render(state: &ApiState) -> String {
         text.sample("volttron_agents", &[("state", state)], count);
     }
     text.single("volttron_live_sessions", "gauge", "Open websockets and other viewers.", services.live.sessions());
+    for reading in state.readings.iter().flat_map(|read| read()) {
+        text.single(reading.name, reading.kind, reading.help, reading.value);
+    }
     if let Some(process) = &state.process {
         let used = process();
         text.single("process_resident_memory_bytes", "gauge", "Resident memory.", used.resident_bytes);

@@ -2,7 +2,7 @@
 //! here; no rule of the platform is.
 //!
 //! Map: `platform` (start and shutdown, in order), `stores` (home and database), `tls` (certificates and signing key), `listeners` (HTTPS
-//! and the local socket), `peers` (ZeroMQ), `logging` (lines for people and for the pages), `demo` (the demonstration building), `process`
+//! and the local socket), `peers` (ZeroMQ) and `neighbours` (which platforms are linked), `logging` (lines for people and for the pages), `demo` (the demonstration building), `process`
 //! (memory and CPU for the metrics), `signals`; `offline` and `certificates` (what tools may do while the server is down).
 //!
 //! Invariants: nothing is announced before it is bound; the home is held by one process; every task ends before `run` returns.
@@ -12,6 +12,7 @@ pub mod demo;
 mod first_run;
 mod listeners;
 mod logging;
+mod neighbours;
 pub mod offline;
 mod peers;
 mod platform;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use anyhow::Context;
 use tokio::task::JoinHandle;
@@ -21,6 +22,7 @@ pub struct Peers {
     endpoint: Endpoint,
     facts: Facts,
     is_keyed: bool,
+    statistics: Arc<Statistics>,
 }
 
 /// What serves.
@@ -29,8 +31,6 @@ pub struct Serving {
     pub task: JoinHandle<()>,
     /// Links to other platforms.
     pub platforms: Arc<Platforms>,
-    /// Counters.
-    pub statistics: Arc<Statistics>,
 }
 
 impl Peers {
@@ -58,12 +58,17 @@ impl Peers {
             agent_monitor_frequency_s: settings.agent_monitor_frequency_s,
             ..Facts::default()
         };
-        Ok(Self { endpoint, facts, is_keyed: settings.allow_auth })
+        Ok(Self { endpoint, facts, is_keyed: settings.allow_auth, statistics: Arc::default() })
     }
 
     /// Addresses for other machines, with real ports.
     pub fn addresses(&self) -> &[String] {
         self.endpoint.addresses()
+    }
+
+    /// What happens at the endpoint, for whoever shows it.
+    pub fn statistics(&self) -> Arc<Statistics> {
+        Arc::clone(&self.statistics)
     }
 
     /// Serves until `stop`.
@@ -74,17 +79,16 @@ impl Peers {
         let pair = services.peer_auth.server_pair().await.context("the platform's key cannot be read")?;
         let keys = KeyPair { public: pair.public, secret: *pair.secret.expose() };
         let platforms = Arc::new(Platforms::new(bus.clone(), self.facts.instance_name.clone(), keys.clone(), clock));
-        let statistics = Arc::new(Statistics::default());
         let parts = Parts {
             bus,
             config: Config { keys: self.is_keyed.then_some(keys), ..Config::default() },
             facts: self.facts,
             authenticator: Arc::clone(&services.peer_auth) as _,
             platforms: Arc::clone(&platforms),
-            statistics: Arc::clone(&statistics),
+            statistics: self.statistics,
         };
         let task = tokio::spawn(self.endpoint.serve(parts, stop));
-        Ok(Serving { task, platforms, statistics })
+        Ok(Serving { task, platforms })
     }
 }
 
@@ -99,4 +103,22 @@ fn local_places(home: &Path) -> Vec<Listen> {
         }
     }
     places
+}
+
+/// The endpoint's counters as metrics.
+pub fn readings(statistics: &Statistics) -> Vec<vt_api::Reading> {
+    let counter = |name, help, value: &AtomicU64| vt_api::Reading { name, kind: "counter", help, value: value.load(Relaxed) };
+    let gauge = |name, help, value: &AtomicU64| vt_api::Reading { name, kind: "gauge", help, value: value.load(Relaxed) };
+    vec![
+        gauge("volttron_zmq_connections", "Peers connected over ZeroMQ.", &statistics.connected),
+        gauge("volttron_zmq_unproven", "ZeroMQ connections whose key is not decided on.", &statistics.unproven),
+        counter("volttron_zmq_accepted_total", "ZeroMQ connections accepted.", &statistics.accepted),
+        counter("volttron_zmq_admitted_total", "ZeroMQ handshakes that ended with an admitted peer.", &statistics.admitted),
+        counter("volttron_zmq_failed_total", "ZeroMQ handshakes that came to nothing.", &statistics.failed),
+        counter("volttron_zmq_evicted_total", "Undecided ZeroMQ connections closed to make room for newer ones.", &statistics.evicted),
+        counter("volttron_zmq_incoming_total", "Messages from peers over ZeroMQ.", &statistics.incoming),
+        counter("volttron_zmq_outgoing_total", "Messages to peers over ZeroMQ.", &statistics.outgoing),
+        counter("volttron_zmq_unroutable_total", "Messages that could not be passed on.", &statistics.unroutable),
+        counter("volttron_zmq_malformed_total", "ZeroMQ messages that were no VIP message.", &statistics.malformed),
+    ]
 }

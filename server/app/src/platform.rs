@@ -13,12 +13,13 @@ use vt_config::{Loaded, Secret, Settings};
 use vt_host::{Host, HostConfig};
 use vt_services::{Admission, AuthConfig, InstanceInfo, LogBook, PasswordPolicy, PeerAuthConfig, Services, ServicesDeps};
 use vt_storage_files::{Home, HomeError, HomeLock};
+use vt_transport_zmq::Statistics;
 use vt_types::{Clock, SystemClock};
 
 use crate::listeners::{LocalSocket, WebListener};
-use crate::peers::Peers;
+use crate::peers::{Peers, readings};
 use crate::stores::Stores;
-use crate::{RunOptions, demo, first_run, logging, process, signals, tls};
+use crate::{RunOptions, demo, first_run, logging, neighbours, process, signals, tls};
 
 /// Lines kept per agent for the pages.
 const LOG_LINES_PER_SOURCE: usize = 2_000;
@@ -95,12 +96,15 @@ pub async fn run(loaded: Loaded, options: &RunOptions) -> anyhow::Result<()> {
         demo::set_up(&services).await.context("the demonstration building could not be set up")?;
     }
     let metrics_token = settings.web.metrics_token.as_ref();
-    let router = vt_api::router(api_state(&services, metrics_token)).merge(vt_web::router(vt_web::WebState::new(services.clone())));
-    let (socket, local) = LocalSocket::serve(&home.run_dir(), vt_api::local_router(api_state(&services, None)), stop.clone())?;
+    let router = vt_api::router(api_state(&services, peers.statistics(), metrics_token))
+        .merge(vt_web::router(vt_web::WebState::new(services.clone())));
+    let (socket, local) =
+        LocalSocket::serve(&home.run_dir(), vt_api::local_router(api_state(&services, peers.statistics(), None)), stop.clone())?;
     let serving = web.serve(tls_config, router, stop.clone())?;
     // Agents in other processes say that they stop, so the endpoint ends after them.
     let peers_stop = CancellationToken::new();
     let peers = peers.serve(bus, &services, Arc::clone(&clock), peers_stop.clone()).await?;
+    let links = tokio::spawn(neighbours::follow(settings.home.clone(), peers.platforms, stop.clone()));
     if settings.autostart {
         tokio::select! {
             () = services.agents.autostart() => {}
@@ -117,7 +121,7 @@ pub async fn run(loaded: Loaded, options: &RunOptions) -> anyhow::Result<()> {
     complain("Shutting down.");
     launcher.stop_all().await;
     peers_stop.cancel();
-    for task in [serving, local, code_watch, peers.task] {
+    for task in [serving, local, code_watch, links, peers.task] {
         if let Err(error) = task.await {
             tracing::warn!(%error, "a listener did not end in order");
         }
@@ -145,11 +149,12 @@ async fn open(path: &Path) -> Result<(Home, HomeLock), HomeError> {
     }
 }
 
-fn api_state(services: &Services, metrics_token: Option<&Secret>) -> vt_api::ApiState {
+fn api_state(services: &Services, statistics: Arc<Statistics>, metrics_token: Option<&Secret>) -> vt_api::ApiState {
     let state = vt_api::ApiState::new(services.clone()).with_process(|| {
         let used = process::read();
         vt_api::ProcessUse { resident_bytes: used.resident_bytes, cpu_s: used.cpu_s, open_files: used.open_files, threads: used.threads }
     });
+    let state = state.with_readings(move || readings(&statistics));
     match metrics_token {
         Some(token) => state.with_metrics_token(token.expose().to_owned()),
         None => state,

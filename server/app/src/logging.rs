@@ -135,6 +135,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Book {
     }
 
     fn on_event(&self, event: &Event<'_>, context: LayerContext<'_, S>) {
+        let said = Said::of(event);
         self.book.push(NewLogLine {
             at: self.clock.now(),
             identity: agent_of(event, &context).map(|agent| agent.identity),
@@ -144,8 +145,8 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Book {
                 Level::INFO => LogLevel::Info,
                 _ => LogLevel::Debug,
             },
-            logger: logger(event.metadata().target()),
-            text: Said::of(event).text(),
+            logger: said.logger(event),
+            text: said.text(),
         });
     }
 }
@@ -197,6 +198,7 @@ fn agent_of<S: Subscriber + for<'a> LookupSpan<'a>>(event: &Event<'_>, context: 
 /// Message and fields of an event.
 #[derive(Debug, Default)]
 struct Said {
+    logger: Option<String>,
     message: String,
     fields: Vec<(&'static str, Value)>,
 }
@@ -206,6 +208,11 @@ impl Said {
         let mut said = Self::default();
         event.record(&mut said);
         said
+    }
+
+    /// The name it says itself, as relayed lines of agents do, else that of the module.
+    fn logger(&self, event: &Event<'_>) -> String {
+        self.logger.clone().unwrap_or_else(|| logger(event.metadata().target()))
     }
 
     fn text(&self) -> String {
@@ -224,6 +231,7 @@ impl Said {
         match (field.name(), value) {
             ("message", Value::String(text)) => self.message = text,
             ("message", value) => self.message = value.to_string(),
+            ("logger", Value::String(name)) => self.logger = Some(name),
             (name, value) => self.fields.push((name, value)),
         }
     }
@@ -268,7 +276,7 @@ fn text_line(event: &Event<'_>, said: &Said, agent: Option<&AgentFields>) -> Str
     let time = Local::now().format("%Y-%m-%d %H:%M:%S,%3f");
     let who = agent.map(|agent| format!("{} {}", agent.name, agent.pid)).unwrap_or_default();
     let metadata = event.metadata();
-    format!("{time} ({who}) {} {}: {}\n", logger(metadata.target()), level_word(*metadata.level()), said.text())
+    format!("{time} ({who}) {} {}: {}\n", said.logger(event), level_word(*metadata.level()), said.text())
 }
 
 fn json_line(event: &Event<'_>, said: Said, agent: Option<AgentFields>) -> String {
@@ -276,7 +284,7 @@ fn json_line(event: &Event<'_>, said: Said, agent: Option<AgentFields>) -> Strin
     let mut object = Map::new();
     object.insert("time".to_owned(), Local::now().to_rfc3339().into());
     object.insert("level".to_owned(), level_word(*metadata.level()).into());
-    object.insert("logger".to_owned(), logger(metadata.target()).into());
+    object.insert("logger".to_owned(), said.logger(event).into());
     if let Some(agent) = agent {
         object.insert("agent".to_owned(), agent.identity.into());
         object.insert("pid".to_owned(), agent.pid.into());
@@ -383,17 +391,22 @@ mod tests {
         tracing::info!(count = 3, name = "a\u{1b}b", "platform line");
         let span = tracing::info_span!("agent", agent = "listener", agent_name = "listeneragent-3.3", pid = 13039);
         span.in_scope(|| tracing::info!(target: "listener.agent", "Peer: pubsub"));
+        // As output of child processes is relayed.
+        span.in_scope(|| tracing::error!(target: "agents", logger = "<stderr>", "Traceback"));
         tracing::debug!("too quiet");
         drop(logging);
         let text = std::fs::read_to_string(&path).unwrap();
         let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(lines.len(), 2, "{text}");
+        assert_eq!(lines.len(), 3, "{text}");
         assert!(lines[0].ends_with("() app.logging.tests INFO: platform line count=3 name=\"a\\u{1b}b\""), "{text}");
         assert!(lines[1].ends_with(" (listeneragent-3.3 13039) listener.agent INFO: Peer: pubsub"), "{text}");
+        assert!(lines[2].ends_with(" (listeneragent-3.3 13039) <stderr> ERROR: Traceback"), "{text}");
+        // Checklist 19 of the hosting of agents: `^\\S+ \\S+ \\(\\S+ \\d+( \\[\\d+\\])?\\) \\S+ [A-Z]+: `.
         assert_eq!(lines[1].as_bytes()[10], b' ');
         assert_eq!(lines[1].as_bytes()[19], b',');
-        assert_eq!(book.tail(Some("listener"), 10, None)[0].text, "Peer: pubsub");
-        assert_eq!(book.tail(None, 10, None).len(), 2);
+        let kept = book.tail(Some("listener"), 10, None);
+        assert_eq!((kept[0].text.as_str(), kept[1].logger.as_str(), kept[1].text.as_str()), ("Peer: pubsub", "<stderr>", "Traceback"));
+        assert_eq!(book.tail(None, 10, None).len(), 3);
     }
 
     #[test]

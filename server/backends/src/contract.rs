@@ -13,7 +13,8 @@ use vt_types::{AgentUuid, Identity, Priority, Tag};
 
 use crate::{
     AgentSource, AlertRecord, AlertRepository, AuditFilter, AuditRecord, AuditRepository, ConfigEntry, ConfigRepository, ConfigType,
-    InstallationRepository, NewInstallation, RepositoryError, Revocation, RevocationRepository, UserRecord, UserRepository, Users,
+    Generation, InstallationRepository, NewInstallation, PythonSource, RepositoryError, Revocation, RevocationRepository, UserRecord,
+    UserRepository, Users,
 };
 
 /// Texts that break what is careless: markup, quotes of SQL and of paths, reordering marks, wildcards, text beyond the basic plane.
@@ -147,6 +148,54 @@ pub async fn installations<R: InstallationRepository>(open: impl AsyncFn() -> R)
     }
     let again = repository.install(new("listener_1")).await.unwrap();
     assert_ne!(again.uuid, first.uuid, "a freed identity can be used again");
+}
+
+/// Packages in Python; `prepare` makes one ready under the name it is given.
+pub async fn python_installations<R: InstallationRepository>(
+    open: impl AsyncFn() -> R,
+    prepare: impl Fn(&str, Generation) -> PythonSource,
+) {
+    let repository = open().await;
+    let load = async || {
+        let loaded = open().await.load_all().await.unwrap();
+        assert_eq!(loaded.warnings, Vec::<String>::new());
+        loaded.records
+    };
+    for generation in [Generation::Monolithic6, Generation::Monolithic9, Generation::Modular] {
+        let new = |name: &str| {
+            let source = prepare(name, generation);
+            assert_eq!(source.generation, generation);
+            NewInstallation {
+                identity: Identity::parse("listener_1").unwrap(),
+                name: name.to_owned(),
+                tag: Some(Tag::parse("mine").unwrap()),
+                priority: Some(Priority::parse("5").unwrap()),
+                source: AgentSource::Python(source),
+                config: None,
+            }
+        };
+        let prepared = new("listeneragent-3.3");
+        let first = repository.install(prepared.clone()).await.unwrap();
+        let (AgentSource::Python(before), AgentSource::Python(python)) = (&prepared.source, &first.source) else {
+            unreachable!("a package in Python stays one")
+        };
+        assert_ne!(python.directory, before.directory, "it was taken from where it was prepared");
+        assert_eq!((python.generation, &python.entry), (generation, &before.entry));
+        assert_eq!(first.data_dir, python.data_dir(&first.name));
+        assert!(first.data_dir.starts_with(&python.directory));
+        assert_eq!(load().await, [first.clone()]);
+
+        for name in ["listeneragent-3.3", "listeneragent-4.0+local.1"] {
+            let before = load().await.remove(0);
+            let after = repository.replace(before.uuid, new(name)).await.unwrap();
+            assert_ne!(after.uuid, before.uuid);
+            assert_eq!(after.name, name);
+            assert_eq!(load().await, [after]);
+        }
+        let last = load().await.remove(0);
+        repository.remove(last.uuid).await.unwrap();
+        assert!(load().await.is_empty());
+    }
 }
 
 /// A record for the audit suite.

@@ -132,7 +132,7 @@ pub trait AgentLauncher: Send + Sync {
     /// The built-in kinds, by name.
     fn kinds(&self) -> Vec<AgentKindInfo>;
 
-    /// Starts; returns when the agent is connected to the bus (or was refused).
+    /// Starts; returns when the agent is connected to the bus (or was refused), or, of a package in Python, when its process runs.
     ///
     /// # Errors
     /// [`LaunchError`].

@@ -1,6 +1,9 @@
 //! In-memory fakes of the repositories, for tests of what stands above them. They hold what they are given as long as they live, clones
 //! share it, and each fails on request, because callers must be tested against a full disk, too.
 
+mod channels;
+mod packages;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,12 +13,16 @@ use parking_lot::Mutex;
 use vt_types::timestamp::Timestamp;
 use vt_types::{AgentUuid, Identity, Priority, Tag};
 
+pub use channels::{MemoryChannel, MemoryChannels};
+pub use packages::MemoryPackages;
+
 use crate::repositories::alerts::ALERTS_MAX;
 use crate::repositories::audit::AUDIT_LIMIT_DEFAULT;
 use crate::repositories::{Loaded, RepositoryError, Stamp};
 use crate::{
-    AlertRecord, AlertRepository, AuditFilter, AuditRecord, AuditRepository, ConfigEntry, ConfigRepository, InstallationRepository,
-    InstalledAgent, NewInstallation, PolicyRepository, ProtectedTopic, Revocation, RevocationRepository, UserRepository, Users,
+    AgentSource, AlertRecord, AlertRepository, AuditFilter, AuditRecord, AuditRepository, ConfigEntry, ConfigRepository,
+    InstallationRepository, InstalledAgent, NewInstallation, PolicyRepository, ProtectedTopic, PythonSource, Revocation,
+    RevocationRepository, UserRepository, Users,
 };
 
 /// What all fakes share: the records, whether to fail, and how often they were changed.
@@ -192,8 +199,16 @@ fn insert(records: &mut Vec<InstalledAgent>, uuid: AgentUuid, new: NewInstallati
     if records.iter().any(|agent| agent.identity == new.identity) {
         return Err(RepositoryError::AlreadyExists(format!("an agent with the identity {}", new.identity)));
     }
-    let data_dir = PathBuf::from("/nonexistent").join(uuid.as_str());
+    let directory = PathBuf::from("/nonexistent").join(uuid.as_str());
     let NewInstallation { identity, name, tag, priority, source, config } = new;
+    let (source, data_dir) = match source {
+        AgentSource::BuiltIn { kind } => (AgentSource::BuiltIn { kind }, directory),
+        AgentSource::Python(python) => {
+            let python = PythonSource { directory, ..python };
+            let data_dir = python.data_dir(&name);
+            (AgentSource::Python(python), data_dir)
+        }
+    };
     let agent = InstalledAgent { uuid, identity, name, tag, priority, source, config, data_dir };
     records.push(agent.clone());
     Ok(agent)

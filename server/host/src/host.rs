@@ -15,15 +15,20 @@ use vt_types::{AgentUuid, Clock};
 
 use crate::HostConfig;
 use crate::board::Board;
+use crate::process::Processes;
+use crate::process::config::ProcessConfig;
 use crate::supervised::{Answer, Around};
 use crate::supervisor::{Command, Supervisor};
 
 /// Commands that may wait for the supervisor, which never takes long; further callers wait their turn.
 const COMMANDS_MAX: usize = 256;
 
-/// Runs built-in agents. When it is dropped, all agents are asked to stop and supervision ends.
+/// Runs agents. When it is dropped, all agents are asked to stop and supervision ends.
 pub struct Host {
+    bus: Bus,
+    clock: Arc<dyn Clock>,
     kinds: BTreeMap<&'static str, AgentKind>,
+    processes: Option<Processes>,
     commands: mpsc::Sender<Command>,
     board: Arc<Board>,
     forgotten: Arc<Mutex<Vec<AgentUuid>>>,
@@ -38,10 +43,21 @@ impl Host {
         let (commands, received) = mpsc::channel(COMMANDS_MAX);
         let (board, forgotten) = (Arc::new(Board::default()), Arc::default());
         let all = CancellationToken::new();
-        let supervisor =
-            Supervisor::new(bus, Around { config, board: Arc::clone(&board), clock }, Arc::clone(&forgotten), received, all.clone());
+        let around = Around { config, board: Arc::clone(&board), clock: Arc::clone(&clock) };
+        let supervisor = Supervisor::new(bus.clone(), around, Arc::clone(&forgotten), received, all.clone());
         let supervisor = tokio::spawn(supervisor.run());
-        Self { kinds: catalogue.into_iter().map(|kind| (kind.kind, kind)).collect(), commands, board, forgotten, all, supervisor }
+        let kinds = catalogue.into_iter().map(|kind| (kind.kind, kind)).collect();
+        Self { bus, clock, kinds, processes: None, commands, board, forgotten, all, supervisor }
+    }
+
+    /// Lets it run packages in Python as well, each in a child process. What an earlier server left running of them is ended first.
+    ///
+    /// # Errors
+    /// If the records of running processes cannot be read, or the system gives no thread.
+    pub async fn with_processes(mut self, config: ProcessConfig) -> std::io::Result<Self> {
+        let (bus, board, clock) = (self.bus.clone(), Arc::clone(&self.board), Arc::clone(&self.clock));
+        self.processes = Some(Processes::new(bus, board, clock, config, self.all.clone()).await?);
+        Ok(self)
     }
 
     async fn ask(&self, command: impl FnOnce(Answer) -> Command) -> Result<(), LaunchError> {
@@ -67,21 +83,38 @@ impl AgentLauncher for Host {
     }
 
     async fn start(&self, agent: &InstalledAgent) -> Result<(), LaunchError> {
-        let AgentSource::BuiltIn { kind } = &agent.source;
+        let kind = match (&agent.source, &self.processes) {
+            (AgentSource::BuiltIn { kind }, _) => kind,
+            (AgentSource::Python(python), Some(processes)) => return processes.start(agent, python).await,
+            (AgentSource::Python(_), None) => {
+                return Err(LaunchError::System("this server does not run packages in Python".to_owned()));
+            }
+        };
         let kind = self.kinds.get(kind.as_str()).cloned().ok_or_else(|| LaunchError::UnknownKind(kind.clone()))?;
         let agent = Box::new(agent.clone());
         self.ask(|answer| Command::Start(agent, kind, answer)).await
     }
 
     async fn stop(&self, uuid: AgentUuid) -> Result<(), LaunchError> {
+        if let Some(processes) = &self.processes {
+            processes.stop(uuid).await?;
+        }
         self.ask(|answer| Command::Stop(uuid, answer)).await
     }
 
     async fn stop_all(&self) {
-        let (done, all_done) = oneshot::channel();
-        if self.commands.send(Command::StopAll(done)).await.is_err() || all_done.await.is_err() {
-            tracing::error!("the supervisor of agents has ended; agents may still run");
-        }
+        let built_in = async {
+            let (done, all_done) = oneshot::channel();
+            if self.commands.send(Command::StopAll(done)).await.is_err() || all_done.await.is_err() {
+                tracing::error!("the supervisor of agents has ended; agents may still run");
+            }
+        };
+        let processes = async {
+            if let Some(processes) = &self.processes {
+                processes.stop_all().await;
+            }
+        };
+        tokio::join!(built_in, processes);
     }
 
     fn state(&self, uuid: AgentUuid) -> RunState {

@@ -1,7 +1,15 @@
 //! The repositories on files pass the suites of their traits; every handle is opened anew on the same home.
 
+<<<<<<< HEAD
 use vt_backends::contract;
 use vt_storage_files::{FileConfigs, FileInstallations, FileKeys, FilePeerAuth, FileUsers};
+=======
+use std::cell::Cell;
+use std::fs;
+
+use vt_backends::{EntryPoint, Generation, PythonSource, contract};
+use vt_storage_files::{FileConfigs, FileInstallations, FileUsers};
+>>>>>>> 294fa26 (Packages in Python run as child processes: environment by generation, output as log lines, stopping step by step, restarts with growing pauses, limits, nothing left behind)
 
 #[tokio::test]
 async fn users_pass_their_suite() {
@@ -22,6 +30,7 @@ async fn installations_pass_their_suite() {
 }
 
 #[tokio::test]
+<<<<<<< HEAD
 async fn peer_auth_passes_its_suite() {
     let home = tempfile::tempdir().unwrap();
     contract::peers::peer_auth(async || FilePeerAuth::new(home.path())).await;
@@ -31,4 +40,22 @@ async fn peer_auth_passes_its_suite() {
 async fn keys_pass_their_suite() {
     let home = tempfile::tempdir().unwrap();
     contract::peers::keys(async || FileKeys::new(home.path())).await;
+=======
+async fn packages_in_python_pass_their_suite() {
+    let home = tempfile::tempdir().unwrap();
+    let count = Cell::new(0);
+    let prepare = |name: &str, generation| {
+        count.set(count.get() + 1);
+        let directory = home.path().join("agents").join(format!(".prepared-{}", count.get()));
+        let entry = EntryPoint::parse("listener.agent:main").unwrap();
+        let source = PythonSource { directory, generation, entry };
+        fs::create_dir_all(source.environment().join("bin")).unwrap();
+        if generation != Generation::Modular {
+            fs::create_dir_all(source.information(name)).unwrap();
+        }
+        fs::write(source.config_file(name), "a: 1\n").unwrap();
+        source
+    };
+    contract::python_installations(async || FileInstallations::new(home.path()), prepare).await;
+>>>>>>> 294fa26 (Packages in Python run as child processes: environment by generation, output as log lines, stopping step by step, restarts with growing pauses, limits, nothing left behind)
 }

@@ -24,6 +24,17 @@ passes!(revocations_pass_their_suite, contract::revocations, MemoryRevocations);
 passes!(users_pass_their_suite, contract::users, MemoryUsers);
 
 #[tokio::test]
+async fn packages_in_python_pass_their_suite() {
+    let fake = MemoryInstallations::default();
+    let prepare = |_: &str, generation| crate::PythonSource {
+        directory: "/nonexistent/prepared".into(),
+        generation,
+        entry: crate::EntryPoint::parse("listener.agent:main").unwrap(),
+    };
+    contract::python_installations(async || fake.clone(), prepare).await;
+}
+
+#[tokio::test]
 async fn only_the_newest_alerts_are_kept() {
     let alerts = MemoryAlerts::default();
     for number in 0..ALERTS_MAX + 5 {

@@ -36,6 +36,8 @@ use crate::{Audit, Caller, HealthView, PlatformHealth};
 pub(crate) use installed::Installed;
 pub(crate) use rpc::export;
 
+/// What stands for the kind of a package in Python.
+const PYTHON_KIND: &str = "python";
 /// Events held for a slow follower; one that falls behind is told so and reads the list again.
 const FOLLOWED_MAX: usize = 1024;
 /// Locks of identities kept before unused ones are dropped.
@@ -50,7 +52,7 @@ pub struct AgentView {
     pub identity: Identity,
     /// Name and version.
     pub name: String,
-    /// Its kind in the catalogue.
+    /// Its kind in the catalogue; `python` for a package in Python.
     pub kind: String,
     /// Nickname.
     pub tag: Option<Tag>,
@@ -207,7 +209,10 @@ impl Inner {
 
     fn view(&self, agent: InstalledAgent, lost: u64) -> AgentView {
         let InstalledAgent { uuid, identity, name, tag, priority, source, .. } = agent;
-        let AgentSource::BuiltIn { kind } = source;
+        let kind = match source {
+            AgentSource::BuiltIn { kind } => kind,
+            AgentSource::Python(_) => PYTHON_KIND.to_owned(),
+        };
         let state = self.deps.installed.launcher().state(uuid);
         let health = self.deps.health.of(&identity);
         AgentView { uuid, identity, name, kind, tag, priority, state, health, lost }

@@ -58,10 +58,10 @@ pub struct PreparedPackage {
 pub enum PrepareStep {
     /// Finding interpreter and tools, reading the source.
     Checking,
-    /// Building a wheel from a directory.
-    Building,
     /// Making the virtual environment.
     Environment,
+    /// Building a wheel from a directory.
+    Building,
     /// Installing the package with its dependencies.
     Dependencies,
     /// Putting its files into place.

@@ -5,7 +5,7 @@
 //! an agent's thread), `restart` (when and whether to try again; pure), `board` (what each agent does, for readers and observers),
 //! `config` (time limits and bounds).
 //!
-//! Agents in child processes: `process`.
+//! Agents in child processes: `process`; making packages in Python ready for them: `packages`.
 //!
 //! Deliberately not here: which agents exist (the catalogue is handed in), where installations are kept.
 //!
@@ -15,6 +15,7 @@
 mod board;
 mod config;
 mod host;
+mod packages;
 mod process;
 mod restart;
 mod supervised;
@@ -23,6 +24,7 @@ mod thread;
 
 pub use config::HostConfig;
 pub use host::Host;
+pub use packages::{Packages, PackagesConfig};
 pub use process::config::{ProcessConfig, StopLadder};
 pub use process::limits::Limits;
 

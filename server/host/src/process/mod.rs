@@ -10,8 +10,8 @@ mod launch;
 mod life;
 pub mod limits;
 mod orphans;
-mod relay;
-mod spawn;
+pub mod relay;
+pub mod spawn;
 
 use std::collections::HashMap;
 use std::io;

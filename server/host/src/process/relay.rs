@@ -101,7 +101,7 @@ impl Quota {
 }
 
 /// Reads the next line without its end into `line`, of which at most `bytes_max` are kept. `false` at the end of the stream.
-async fn read_line(source: &mut (impl AsyncBufRead + Unpin), line: &mut Vec<u8>, bytes_max: usize) -> std::io::Result<bool> {
+pub async fn read_line(source: &mut (impl AsyncBufRead + Unpin), line: &mut Vec<u8>, bytes_max: usize) -> std::io::Result<bool> {
     line.clear();
     let mut began = false;
     loop {

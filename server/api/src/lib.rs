@@ -13,6 +13,7 @@ pub mod edge;
 pub mod error;
 mod identify;
 pub mod local;
+pub mod local_install;
 mod metrics;
 mod operations;
 mod query;

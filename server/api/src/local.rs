@@ -4,6 +4,7 @@
 //!
 //! - `POST /rpc` [`RpcCall`] → 200 [`RpcAnswer`]; the outcome of the call is in the body, not in the status.
 //! - `GET /status` → 200 [`StatusAnswer`].
+//! - `POST /install`: see `local_install`.
 //! - `POST /shutdown` → 200 [`ShutdownAnswer`]; the platform ends a moment later.
 //!
 //! Errors of the request itself are 4xx with `{"error": {"kind", "exc_type", "message"}}`.
@@ -28,6 +29,7 @@ use vt_types::identity::known;
 use vt_types::{Identity, Params, RpcError, timestamp};
 
 use crate::edge::RouteLabel;
+use crate::local_install;
 use crate::operations::reasons_not_ready;
 use crate::state::ApiState;
 use crate::vui::body;
@@ -150,6 +152,7 @@ pub(crate) fn routes() -> Router<Arc<ApiState>> {
         .route("/overview", get(overview::overview))
         .route("/publish", post(pubsub::publish))
         .route("/subscribe", get(pubsub::subscribe))
+        .route("/install", post(local_install::install))
 }
 
 async fn rpc(State(state): State<Arc<ApiState>>, request: Request) -> Response {
@@ -224,7 +227,7 @@ fn failure(kind: FailureKind, message: String) -> RpcFailure {
     RpcFailure { kind, exc_type: String::new(), message }
 }
 
-fn caller(request: &Request) -> Caller {
+pub(crate) fn caller(request: &Request) -> Caller {
     Caller::local(request.extensions().get::<LocalUser>().map_or("owner", |user| &user.0))
 }
 

@@ -17,6 +17,7 @@ pub mod offline;
 mod peers;
 mod platform;
 mod process;
+mod python;
 mod signals;
 mod stores;
 mod tls;

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
 use vt_backends::AgentLauncher;
+use vt_backends::channels::NoChannels;
 use vt_bus::Bus;
 use vt_config::{Loaded, Secret, Settings};
-use vt_host::{Host, HostConfig};
+use vt_host::{Host, HostConfig, Packages};
 use vt_services::{Admission, AuthConfig, InstanceInfo, LogBook, PasswordPolicy, PeerAuthConfig, Services, ServicesDeps};
 use vt_storage_files::{Home, HomeError, HomeLock};
 use vt_transport_zmq::Statistics;
@@ -19,7 +20,7 @@ use vt_types::{Clock, SystemClock};
 use crate::listeners::{LocalSocket, WebListener};
 use crate::peers::{Peers, readings};
 use crate::stores::Stores;
-use crate::{RunOptions, demo, first_run, logging, neighbours, process, signals, tls};
+use crate::{RunOptions, demo, first_run, logging, neighbours, process, python, signals, tls};
 
 /// Lines kept per agent for the pages.
 const LOG_LINES_PER_SOURCE: usize = 2_000;
@@ -60,7 +61,11 @@ pub async fn run(loaded: Loaded, options: &RunOptions) -> anyhow::Result<()> {
     let stores = Stores::open(&settings.home, &settings.database).await?;
     let bus = Bus::new(vt_bus::Config::default(), Arc::clone(&clock));
     let host_config = HostConfig { instance_name: settings.instance_name.clone(), ..HostConfig::default() };
-    let launcher: Arc<dyn AgentLauncher> = Arc::new(Host::new(bus.clone(), vt_agents::catalog::all(), host_config, Arc::clone(&clock)));
+    let environment = vt_config::Environment::of_process();
+    let host = Host::new(bus.clone(), vt_agents::catalog::all(), host_config, Arc::clone(&clock));
+    let host = host.with_processes(python::process_config(&settings, &environment)).await.context("agents in Python cannot be run")?;
+    let launcher: Arc<dyn AgentLauncher> = Arc::new(host);
+    let packages = Packages::new(python::packages_config(&settings, &environment)).context("agents in Python cannot be installed")?;
     let no_users = stores.users.load().await.is_ok_and(|users| users.is_empty());
     let setup_code = no_users.then(|| first_run::code(&settings.home)).transpose().context("the first-run code cannot be kept")?;
     let deps = ServicesDeps {
@@ -78,6 +83,8 @@ pub async fn run(loaded: Loaded, options: &RunOptions) -> anyhow::Result<()> {
         keys: Arc::clone(&stores.keys),
         peer_auth_config: peer_auth_config(&settings, peers.addresses()),
         launcher: Arc::clone(&launcher),
+        packages: Arc::new(packages),
+        channels: Arc::new(NoChannels),
         auth: AuthConfig {
             signing: tls::signing_key(&settings, identity.as_ref())?,
             access_lifetime: minutes(settings.web.access_token_minutes),

@@ -9,7 +9,7 @@ pub mod peers;
 use chrono::{DateTime, Duration};
 use serde_json::{Map, json};
 use vt_types::timestamp::Timestamp;
-use vt_types::{AgentUuid, Identity, Priority, Tag};
+use vt_types::{AgentUuid, CurveKeyPair, Identity, Priority, PublicKey, SecretKey, Tag};
 
 use crate::{
     AgentSource, AlertRecord, AlertRepository, AuditFilter, AuditRecord, AuditRepository, ConfigEntry, ConfigRepository, ConfigType,
@@ -88,6 +88,7 @@ pub async fn installations<R: InstallationRepository>(open: impl AsyncFn() -> R)
         priority: None,
         source: AgentSource::BuiltIn { kind: "listener".to_owned() },
         config: None,
+        keys: None,
     };
     let first = repository.install(new("listener_1")).await.unwrap();
     let full = NewInstallation {
@@ -172,6 +173,7 @@ pub async fn python_installations<R: InstallationRepository>(
                 priority: Some(Priority::parse("5").unwrap()),
                 source: AgentSource::Python(source),
                 config: None,
+                keys: Some(CurveKeyPair { public: PublicKey::new([1; 32]), secret: SecretKey::new([2; 32]) }),
             }
         };
         let prepared = new("listeneragent-3.3");

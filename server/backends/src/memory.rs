@@ -200,7 +200,7 @@ fn insert(records: &mut Vec<InstalledAgent>, uuid: AgentUuid, new: NewInstallati
         return Err(RepositoryError::AlreadyExists(format!("an agent with the identity {}", new.identity)));
     }
     let directory = PathBuf::from("/nonexistent").join(uuid.as_str());
-    let NewInstallation { identity, name, tag, priority, source, config } = new;
+    let NewInstallation { identity, name, tag, priority, source, config, keys: _ } = new;
     let (source, data_dir) = match source {
         AgentSource::BuiltIn { kind } => (AgentSource::BuiltIn { kind }, directory),
         AgentSource::Python(python) => {

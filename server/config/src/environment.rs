@@ -43,6 +43,13 @@ impl Environment {
         self.variables.contains_key(name)
     }
 
+    /// The variables whose names are wanted, as far as they are UTF-8, by name; for child processes.
+    #[must_use]
+    pub fn chosen(&self, is_wanted: impl Fn(&str) -> bool) -> Vec<(String, String)> {
+        let wanted = self.variables.iter().filter(|(name, _)| is_wanted(name));
+        wanted.filter_map(|(name, value)| Some((name.clone(), value.to_str()?.to_owned()))).collect()
+    }
+
     /// The machine's name without its domain.
     #[must_use]
     pub fn host_name(&self) -> Option<&str> {

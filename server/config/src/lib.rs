@@ -35,6 +35,6 @@ pub use ini::add_missing_keys;
 pub use load::{Loaded, check_instance_name, load};
 pub use options::{OPTIONS, OptionKind, OptionSpec, environment_name};
 pub use settings::{
-    CertificateFiles, Database, INSTANCE_NAME_CHARS_MAX, LogFormat, LogLevel, LogSettings, LogTarget, MessageBus, Secret, Settings,
-    VolttronCentral, WebSettings,
+    CertificateFiles, Database, INSTANCE_NAME_CHARS_MAX, LogFormat, LogLevel, LogSettings, LogTarget, MessageBus, PythonSettings, Secret,
+    Settings, VolttronCentral, WebSettings,
 };

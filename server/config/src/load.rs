@@ -10,8 +10,8 @@ use crate::error::{ConfigError, Warning, excerpt};
 use crate::flags::Flags;
 use crate::ini;
 use crate::settings::{
-    CertificateFiles, Database, INSTANCE_NAME_CHARS_MAX, LogFormat, LogLevel, LogSettings, LogTarget, MessageBus, Secret, Settings,
-    VolttronCentral, WebSettings,
+    CertificateFiles, Database, INSTANCE_NAME_CHARS_MAX, LogFormat, LogLevel, LogSettings, LogTarget, MessageBus, PythonSettings, Secret,
+    Settings, VolttronCentral, WebSettings,
 };
 use crate::values::Values;
 
@@ -85,6 +85,7 @@ impl Context<'_> {
         let log = self.log(values, flags);
         let agent_monitor_frequency_s = values.number("agent-monitor-frequency", 600, 1..=86_400);
         let autostart = values.boolean("autostart", true);
+        let python = self.python(values);
         // Only now, when every problem has been noted.
         Some(Settings {
             home: self.home.to_owned(),
@@ -97,6 +98,7 @@ impl Context<'_> {
             database: database?,
             log,
             agent_monitor_frequency_s,
+            python,
             allow_auth,
             autostart,
             setup_mode,
@@ -141,6 +143,27 @@ impl Context<'_> {
             refresh_token_minutes,
             bind: bind?,
         })
+    }
+
+    fn python(&self, values: &mut Values) -> PythonSettings {
+        let folder = |text: &str| {
+            let path = self.environment.expand(PathBuf::from(text));
+            if path.is_dir() { Ok(path) } else { Err(format!("{} is not a directory", path.display())) }
+        };
+        let word = |text: &str| {
+            let plain = !text.starts_with('-') && !text.contains(char::is_control);
+            if plain { Ok(text.to_owned()) } else { Err("must not begin with '-'".to_owned()) }
+        };
+        PythonSettings {
+            interpreter: values.parsed("python-interpreter", word).unwrap_or_else(|| "python3".to_owned()),
+            wheelhouses: values.list("python-wheelhouse", folder),
+            index_url: values.parsed("python-index-url", |text| word(text).map(Secret::new)),
+            volttron: values.parsed("python-volttron", word),
+            memory_mb: values.number("agent-memory-mb", 0, 0..=1 << 20),
+            cpu_percent: values.number("agent-cpu-percent", 0, 0..=100_000),
+            open_files: values.number("agent-open-files", 0, 0..=1 << 20),
+            processes: values.number("agent-processes", 0, 0..=1 << 20),
+        }
     }
 
     fn database(&self, values: &mut Values) -> Option<Database> {

@@ -48,8 +48,22 @@ const LEGACY: &str = "a socket of old VOLTTRON versions that nothing uses any mo
 /// All options, sorted by key.
 pub const OPTIONS: &[OptionSpec] = &[
     ours("access-token-minutes", OptionKind::Number, "15", "Life of an access token, 1 to 1440 minutes."),
+    ours(
+        "agent-cpu-percent",
+        OptionKind::Number,
+        "0",
+        "Processor time of each package in Python, percent of one processor; 0 for no bound.",
+    ),
     theirs("agent-isolation-mode", OptionKind::Unused, "", "agents run inside the server, or as its own user"),
+    ours("agent-memory-mb", OptionKind::Number, "0", "Memory of each package in Python, MiB; 0 for no bound."),
     theirs("agent-monitor-frequency", OptionKind::Number, "600", "Seconds between two looks for crashed agents, 1 to 86400."),
+    ours("agent-open-files", OptionKind::Number, "0", "Open files of each package in Python; 0 for no bound."),
+    ours(
+        "agent-processes",
+        OptionKind::Number,
+        "0",
+        "Processes and threads of each package in Python, where the platform has a control group; 0 for no bound.",
+    ),
     theirs("allow-auth", OptionKind::Bool, "True", "False lets every peer of the bus do everything."),
     theirs("autostart", OptionKind::Bool, "True", "Start enabled agents with the platform."),
     theirs(
@@ -89,6 +103,20 @@ pub const OPTIONS: &[OptionSpec] = &[
     theirs("monitor", OptionKind::Unused, "", "use the metrics at /metrics"),
     theirs("msgdebug", OptionKind::Unused, "", "the message debugger is not available; use the live log of agents"),
     theirs("publish-address", OptionKind::Unused, "", LEGACY),
+    ours("python-index-url", OptionKind::Secret, "", "Package index for agents in Python; otherwise pip's own configuration holds."),
+    ours("python-interpreter", OptionKind::Text, "python3", "Interpreter for agents in Python, a name or a path."),
+    ours(
+        "python-volttron",
+        OptionKind::Text,
+        "",
+        "What agents of VOLTTRON 7 to 9 need beside their own package, such as volttron==9.0.4, or the path of its wheel.",
+    ),
+    ours(
+        "python-wheelhouse",
+        OptionKind::List,
+        "",
+        "Folder with wheels for agents in Python; without python-index-url nothing is asked of the network then.",
+    ),
     ours(
         "refresh-token-minutes",
         OptionKind::Number,

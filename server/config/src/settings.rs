@@ -31,6 +31,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// Between two looks for crashed agents, in seconds; 1 to 86400.
     pub agent_monitor_frequency_s: u32,
+    /// Agents that are packages in Python.
+    pub python: PythonSettings,
     /// Whether peers must be authorised.
     pub allow_auth: bool,
     /// Whether enabled agents start with the platform.
@@ -58,6 +60,27 @@ pub struct WebSettings {
     pub access_token_minutes: u32,
     /// Life of a session without use, in minutes; not less than that of an access token.
     pub refresh_token_minutes: u32,
+}
+
+/// Agents that are packages in Python; 0 stands for no bound.
+#[derive(Debug, Clone, Default)]
+pub struct PythonSettings {
+    /// Name or path of the interpreter.
+    pub interpreter: String,
+    /// Folders with wheels.
+    pub wheelhouses: Vec<PathBuf>,
+    /// The package index to ask; it may hold a password.
+    pub index_url: Option<Secret>,
+    /// What agents of VOLTTRON 7 to 9 need beside their own package.
+    pub volttron: Option<String>,
+    /// Memory of each agent, MiB.
+    pub memory_mb: u32,
+    /// Processor time of each agent, percent of one processor.
+    pub cpu_percent: u32,
+    /// Open files of each agent.
+    pub open_files: u32,
+    /// Processes and threads of each agent.
+    pub processes: u32,
 }
 
 /// A certificate of the user; both files could be read when the settings were loaded.

@@ -17,7 +17,11 @@ impl Settings {
         let central = &self.volttron_central;
         vec![
             ("access-token-minutes", self.web.access_token_minutes.to_string()),
+            ("agent-cpu-percent", self.python.cpu_percent.to_string()),
+            ("agent-memory-mb", self.python.memory_mb.to_string()),
             ("agent-monitor-frequency", self.agent_monitor_frequency_s.to_string()),
+            ("agent-open-files", self.python.open_files.to_string()),
+            ("agent-processes", self.python.processes.to_string()),
             ("allow-auth", boolean(self.allow_auth)),
             ("autostart", boolean(self.autostart)),
             ("bind-web-address", text(&self.web.bind.to_string())),
@@ -29,6 +33,10 @@ impl Settings {
             ("log-level", list(self.log.modules.iter().map(|(module, level)| format!("{module}:{}", level.as_str().to_uppercase())))),
             ("message-bus", text(self.message_bus.as_str())),
             ("metrics-token", optional(self.web.metrics_token.as_ref().map(|_| "********"))),
+            ("python-index-url", optional(self.python.index_url.as_ref().map(|_| "********"))),
+            ("python-interpreter", text(&self.python.interpreter)),
+            ("python-volttron", optional(self.python.volttron.as_deref())),
+            ("python-wheelhouse", list(self.python.wheelhouses.iter().map(|path| path.to_string_lossy().into_owned()))),
             ("refresh-token-minutes", self.web.refresh_token_minutes.to_string()),
             ("setup-mode", boolean(self.setup_mode)),
             ("verboseness", text(self.log.level.as_str())),

@@ -17,7 +17,10 @@ use vt_agent::{AgentSettings, Events};
 // Edges may not name the crate of agents; their tests build agents from these.
 pub use vt_agent::{AgentContext, MethodTable};
 use vt_backends::memory::peers::{MemoryKeys, MemoryPeerAuth};
-use vt_backends::memory::{MemoryAlerts, MemoryAudit, MemoryConfigs, MemoryInstallations, MemoryPolicy, MemoryRevocations, MemoryUsers};
+use vt_backends::memory::{
+    MemoryAlerts, MemoryAudit, MemoryChannels, MemoryConfigs, MemoryInstallations, MemoryPackages, MemoryPolicy, MemoryRevocations,
+    MemoryUsers,
+};
 use vt_backends::{
     AgentKindInfo, AgentLauncher, AuditFilter, AuditRecord, AuditRepository, Authenticator, ConfigRepository, ConnectAttempt,
     InstalledAgent, LaunchError, LaunchObserver, Proof, ProtectedTopic, RunState, UserRepository, Verdict,
@@ -47,6 +50,8 @@ pub struct Bench {
     pub alerts: MemoryAlerts,
     pub revocations: MemoryRevocations,
     pub policy: MemoryPolicy,
+    pub packages: MemoryPackages,
+    pub channels: MemoryChannels,
     pub peer_auth: MemoryPeerAuth,
     pub keys: MemoryKeys,
     pub peer_auth_config: PeerAuthConfig,
@@ -88,6 +93,8 @@ impl Default for Bench {
             alerts: MemoryAlerts::default(),
             revocations: MemoryRevocations::default(),
             policy: MemoryPolicy::default(),
+            packages: MemoryPackages::default(),
+            channels: MemoryChannels::default(),
             peer_auth: MemoryPeerAuth::default(),
             keys: MemoryKeys::default(),
             peer_auth_config: PeerAuthConfig { admission: Admission::Listed, own_uid: 1000, hosts: vec!["127.0.0.1:22916".to_owned()] },
@@ -138,6 +145,8 @@ impl Bench {
             keys: Arc::new(self.keys.clone()),
             peer_auth_config: self.peer_auth_config.clone(),
             launcher: launcher.clone(),
+            packages: Arc::new(self.packages.clone()),
+            channels: Arc::new(self.channels.clone()),
             auth: AuthConfig { password_hashing: CHEAP, ..AuthConfig::new(self.signing.clone(), self.setup_code.clone()) },
             logs: Arc::new(LogBook::new(100)),
             platform_stop: platform_stop.clone(),

@@ -27,7 +27,7 @@ mod policy;
 pub mod tools;
 mod wiring;
 
-pub use agents::{AgentEvent, AgentView, Agents, InstallRequest};
+pub use agents::{AgentEvent, AgentView, Agents, Install, InstallNews, InstallOutcome, InstallRequest, KeyEntry, PackageInstall};
 pub use alerts::Alerts;
 pub use audit::Audit;
 pub use auth::{Auth, AuthConfig, PasswordPolicy, Session, SigningKey, TokenPair, UserView};
@@ -42,8 +42,9 @@ pub use logs::{LogBook, LogLevel, LogLine, NewLogLine};
 pub use peer_auth::{Admission, PeerAuth, PeerAuthConfig, PendingAttempt};
 // Edges know only this crate and `types`; these words of `backends` are part of what services say.
 pub use tools::{Listening, Tools};
+pub use vt_backends::packages::PACKAGE_BYTES_MAX;
 pub use vt_backends::{
     AgentKindInfo, AlertRecord, AuditFilter, AuditRecord, AuthEntry, AuthList, Capabilities, ConfigType, Field, KnownHost, Mechanism,
-    Named, PeerAuthRecords, RunState,
+    Named, PackageSource, PeerAuthRecords, RunState,
 };
 pub use wiring::{BusView, InstanceInfo, PeerView, Services, ServicesDeps, ServicesTasks, StartError};

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use vt_agent::{AgentContext, AgentSettings, Events, MethodTable};
 use vt_backends::{
-    AgentLauncher, AlertRepository, AuditRepository, ConfigRepository, InstallationRepository, KeyRepository, PeerAuthRepository,
-    PolicyRepository, RepositoryError, RevocationRepository, UserRepository,
+    AgentLauncher, AlertRepository, AuditRepository, Channels, ConfigRepository, InstallationRepository, KeyRepository, PeerAuthRepository,
+    PolicyRepository, PythonPackages, RepositoryError, RevocationRepository, UserRepository,
 };
 use vt_bus::{Bus, BusStatistics, ConnectError, Interceptor, PeerInfo, PeerKind, SubscribeError};
 use vt_types::identity::known;
@@ -111,6 +111,10 @@ pub struct ServicesDeps {
     pub peer_auth_config: PeerAuthConfig,
     /// Starts agents.
     pub launcher: Arc<dyn AgentLauncher>,
+    /// Makes packages in Python ready to be installed.
+    pub packages: Arc<dyn PythonPackages>,
+    /// Byte pipes to remote peers, over which they send wheels.
+    pub channels: Arc<dyn Channels>,
     /// Keys and lifetimes.
     pub auth: AuthConfig,
     /// The newest log lines.
@@ -314,6 +318,9 @@ impl Services {
             records: deps.installations,
             health: Arc::clone(&health),
             audit: Arc::clone(&audit),
+            peer_auth: Arc::clone(&peer_auth),
+            packages: deps.packages,
+            channels: deps.channels,
             clock: Arc::clone(&clock),
             platform_stop: platform_stop.clone(),
         }));

@@ -1,15 +1,10 @@
 //! The repositories on files pass the suites of their traits; every handle is opened anew on the same home.
 
-<<<<<<< HEAD
-use vt_backends::contract;
-use vt_storage_files::{FileConfigs, FileInstallations, FileKeys, FilePeerAuth, FileUsers};
-=======
 use std::cell::Cell;
 use std::fs;
 
 use vt_backends::{EntryPoint, Generation, PythonSource, contract};
-use vt_storage_files::{FileConfigs, FileInstallations, FileUsers};
->>>>>>> 294fa26 (Packages in Python run as child processes: environment by generation, output as log lines, stopping step by step, restarts with growing pauses, limits, nothing left behind)
+use vt_storage_files::{FileConfigs, FileInstallations, FileKeys, FilePeerAuth, FileUsers};
 
 #[tokio::test]
 async fn users_pass_their_suite() {
@@ -30,7 +25,6 @@ async fn installations_pass_their_suite() {
 }
 
 #[tokio::test]
-<<<<<<< HEAD
 async fn peer_auth_passes_its_suite() {
     let home = tempfile::tempdir().unwrap();
     contract::peers::peer_auth(async || FilePeerAuth::new(home.path())).await;
@@ -40,7 +34,9 @@ async fn peer_auth_passes_its_suite() {
 async fn keys_pass_their_suite() {
     let home = tempfile::tempdir().unwrap();
     contract::peers::keys(async || FileKeys::new(home.path())).await;
-=======
+}
+
+#[tokio::test]
 async fn packages_in_python_pass_their_suite() {
     let home = tempfile::tempdir().unwrap();
     let count = Cell::new(0);
@@ -57,5 +53,4 @@ async fn packages_in_python_pass_their_suite() {
         source
     };
     contract::python_installations(async || FileInstallations::new(home.path()), prepare).await;
->>>>>>> 294fa26 (Packages in Python run as child processes: environment by generation, output as log lines, stopping step by step, restarts with growing pauses, limits, nothing left behind)
 }

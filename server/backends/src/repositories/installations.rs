@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 use serde_json::Value;
-use vt_types::{AgentUuid, Identity, Priority, Tag};
+use vt_types::{AgentUuid, CurveKeyPair, Identity, Priority, Tag};
 
 use super::{Loaded, RepositoryError};
 
@@ -166,6 +166,8 @@ pub struct NewInstallation {
     pub source: AgentSource,
     /// Install-time configuration; of an agent in Python it was put beside its code when that was prepared.
     pub config: Option<Value>,
+    /// Its key, for generations that look for it beside their code.
+    pub keys: Option<CurveKeyPair>,
 }
 
 /// Keeps the installed agents.

@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 use vt_backends::{AgentSource, InstalledAgent, LaunchError, NewInstallation};
 use vt_types::{Identity, Priority, Tag};
 
-use super::{AgentView, Agents, Inner, InstallRequest, identities};
+use super::{AgentView, Agents, Inner, InstallRequest, KeyEntry, identities};
 use crate::{Caller, ServiceError};
 
 impl Agents {
@@ -30,10 +30,22 @@ impl Agents {
     /// # Errors
     /// `Forbidden`, `NotFound`, `Timeout` if it does not stop, `Unavailable`.
     pub async fn remove(&self, caller: &Caller, identity: &Identity) -> Result<(), ServiceError> {
+        self.remove_with(caller, identity, KeyEntry::Remove).await
+    }
+
+    /// As [`Agents::remove`], with a say in what becomes of its right to connect.
+    ///
+    /// # Errors
+    /// As [`Agents::remove`].
+    pub async fn remove_with(&self, caller: &Caller, identity: &Identity, key: KeyEntry) -> Result<(), ServiceError> {
         let rights = caller.require_admin();
-        self.begin_with(caller, "agent.remove", identity, rights, |inner, agent| async move {
+        self.begin_with(caller, "agent.remove", identity, rights, move |inner, agent| async move {
             inner.deps.installed.launcher().stop(agent.uuid).await?;
             inner.deps.records.remove(agent.uuid).await?;
+            if key == KeyEntry::Remove && matches!(agent.source, AgentSource::Python(_)) {
+                let pair = inner.deps.peer_auth.pair_of(&agent.identity).await?;
+                inner.withdraw_access(&agent.identity, pair.public).await;
+            }
             inner.forget(&agent);
             inner.tell(&agent.identity, "removed");
             Ok(String::new())
@@ -146,7 +158,7 @@ impl Agents {
     }
 
     /// Does a piece of work to its end, even if whoever asked goes away, and writes the audit log. `work` gives its result and a detail.
-    async fn begin<T, F, Fut>(
+    pub(super) async fn begin<T, F, Fut>(
         &self,
         caller: &Caller,
         action: &'static str,
@@ -176,7 +188,7 @@ impl Agents {
 }
 
 impl Inner {
-    async fn start(&self, agent: &InstalledAgent) -> Result<(), ServiceError> {
+    pub(super) async fn start(&self, agent: &InstalledAgent) -> Result<(), ServiceError> {
         self.deps.installed.launcher().start(agent).await.map_err(|error| match error {
             LaunchError::AlreadyRunning => ServiceError::Conflict(format!("Agent: {} is already running.", agent.identity)),
             other => other.into(),
@@ -201,21 +213,25 @@ impl Inner {
             priority,
             source: AgentSource::BuiltIn { kind: info.kind },
             config,
+            keys: None,
         };
         let agent = match installed.by_identity(identity.as_str()) {
             None => self.deps.records.install(new).await?,
             Some(_) if !force => {
                 return Err(ServiceError::AlreadyExists(format!("Agent with VIP ID {identity} already installed on platform.")));
             }
-            Some(old) => {
-                installed.launcher().stop(old.uuid).await?;
-                let agent = self.deps.records.replace(old.uuid, new).await?;
-                self.forget(&old);
-                agent
-            }
+            Some(old) => self.replace(&old, new).await?,
         };
         installed.insert(agent.clone());
         self.tell(&agent.identity, "installed");
+        Ok(agent)
+    }
+
+    /// Stops an agent and puts `new` into its place.
+    pub(super) async fn replace(&self, old: &InstalledAgent, new: NewInstallation) -> Result<InstalledAgent, ServiceError> {
+        self.deps.installed.launcher().stop(old.uuid).await?;
+        let agent = self.deps.records.replace(old.uuid, new).await?;
+        self.forget(old);
         Ok(agent)
     }
 

@@ -2,7 +2,8 @@
 //! may change it, and telling everybody is done here.
 //!
 //! Map: `installed` (what is installed, in memory), `identities` (which identity a new agent gets), `changes` (install, start, stop ...),
-//! `observer` (what the launcher tells), `calls` (RPC towards any peer for people), `statistics` (counting messages on request), `rpc` (what
+//! `packages` (installing packages in Python), `installs` (following that), `transfer` (fetching a wheel from `vctl`), `observer` (what the
+//! launcher tells), `calls` (RPC towards any peer for people), `statistics` (counting messages on request), `rpc` and `rpc_install` (what
 //! `control` answers).
 //! Source: agents.md §1, vip-zmq.md §8.2, VOLTTRON `volttron/platform/{aip,control}.py`.
 //!
@@ -12,11 +13,17 @@ mod calls;
 mod changes;
 mod identities;
 mod installed;
+mod installs;
 mod observer;
+#[cfg(test)]
+mod package_tests;
+mod packages;
 mod rpc;
+mod rpc_install;
 mod statistics;
 #[cfg(test)]
 mod tests;
+mod transfer;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,14 +33,17 @@ use serde_json::Value;
 use tokio::sync::{OwnedMutexGuard, broadcast};
 use tokio_util::sync::CancellationToken;
 use vt_agent::AgentContext;
-use vt_backends::{AgentKindInfo, AgentSource, InstallationRepository, InstalledAgent, RunState};
+use vt_backends::{AgentKindInfo, AgentSource, Channels, InstallationRepository, InstalledAgent, PythonPackages, RunState};
 use vt_bus::PeerHandle;
 use vt_types::timestamp::Timestamp;
 use vt_types::{AgentUuid, Clock, Identity, Priority, Tag};
 
-use crate::{Audit, Caller, HealthView, PlatformHealth};
+use crate::{Audit, Caller, HealthView, PeerAuth, PlatformHealth};
+use installs::Installs;
 
 pub(crate) use installed::Installed;
+pub use installs::{Install, InstallNews, InstallOutcome};
+pub use packages::PackageInstall;
 pub(crate) use rpc::export;
 
 /// What stands for the kind of a package in Python.
@@ -83,6 +93,15 @@ pub struct InstallRequest {
     pub force: bool,
 }
 
+/// What becomes of the right to connect of an agent that is removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyEntry {
+    /// Its entry and its key stay, for an agent that will take its place.
+    Keep,
+    /// They go with it.
+    Remove,
+}
+
 /// A change in the life of an agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AgentEvent {
@@ -108,6 +127,9 @@ pub(crate) struct AgentsDeps {
     pub records: Arc<dyn InstallationRepository>,
     pub health: Arc<PlatformHealth>,
     pub audit: Arc<Audit>,
+    pub peer_auth: Arc<PeerAuth>,
+    pub packages: Arc<dyn PythonPackages>,
+    pub channels: Arc<dyn Channels>,
     pub clock: Arc<dyn Clock>,
     pub platform_stop: CancellationToken,
 }
@@ -116,6 +138,7 @@ struct Inner {
     deps: AgentsDeps,
     events: broadcast::Sender<AgentEvent>,
     turns: Mutex<HashMap<Identity, Arc<tokio::sync::Mutex<()>>>>,
+    installs: Installs,
     /// Choosing an identity and taking it is one step.
     installing: tokio::sync::Mutex<()>,
     statistics: statistics::Tracker,
@@ -130,6 +153,7 @@ impl Agents {
             turns: Mutex::default(),
             installing: tokio::sync::Mutex::default(),
             statistics: statistics::Tracker::default(),
+            installs: Installs::default(),
         });
         inner.deps.installed.launcher().observe(Arc::new(observer::Observer(Arc::downgrade(&inner))));
         Self { inner }

@@ -9,13 +9,13 @@ use serde_json::{Map, Value, json};
 use vt_agent::{Call, MethodTable};
 use vt_types::{AgentUuid, Priority, RpcError, Tag};
 
-use super::{AgentView, Agents, InstallRequest};
+use super::{AgentView, Agents, InstallRequest, KeyEntry, rpc_install};
 use crate::{Auth, Caller, ServiceError};
 
 /// What the methods need.
 #[derive(Clone)]
-struct Exported {
-    agents: Arc<Agents>,
+pub(super) struct Exported {
+    pub agents: Arc<Agents>,
     auth: Arc<Auth>,
 }
 
@@ -27,6 +27,7 @@ pub(crate) fn export(agents: &Arc<Agents>, auth: &Arc<Auth>) -> MethodTable {
     export_life_cycle(&mut table, &exported);
     export_installing(&mut table, &exported);
     export_statistics(&mut table, &exported);
+    rpc_install::export(&mut table, &exported);
     table
 }
 
@@ -134,7 +135,8 @@ fn export_installing(table: &mut MethodTable, exported: &Exported) {
     exported.add(table.method("remove_agent").param("uuid").optional("remove_auth", true), |this, call| async move {
         let agent = uuid_arg(&call)?.and_then(|uuid| this.agents.by_uuid(uuid));
         let agent = agent.ok_or_else(|| RpcError::value_error("invalid agent"))?;
-        done(this.agents.remove(&this.caller(&call), &agent.identity).await)
+        let key = if call.arg("remove_auth")? { KeyEntry::Remove } else { KeyEntry::Keep };
+        done(this.agents.remove_with(&this.caller(&call), &agent.identity, key).await)
     });
 }
 
@@ -159,7 +161,7 @@ fn export_statistics(table: &mut MethodTable, exported: &Exported) {
 
 impl Exported {
     /// Finishes the description of a method that changes something.
-    fn add<F, Fut>(&self, method: vt_agent::methods::MethodBuilder<'_>, run: F)
+    pub fn add<F, Fut>(&self, method: vt_agent::methods::MethodBuilder<'_>, run: F)
     where
         F: Fn(Self, Call) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<Value, RpcError>> + Send + 'static,
@@ -169,7 +171,7 @@ impl Exported {
     }
 
     /// Who answers for a call: the person behind it, else the peer itself.
-    fn caller(&self, call: &Call) -> Caller {
+    pub fn caller(&self, call: &Call) -> Caller {
         call.user.as_ref().map_or_else(|| Caller::peer(&call.from), |user| self.auth.caller_of(user))
     }
 }
@@ -222,7 +224,7 @@ fn uuid_arg(call: &Call) -> Result<Option<AgentUuid>, RpcError> {
     Ok(AgentUuid::parse(text).ok())
 }
 
-fn text_or_null(call: &Call, name: &str) -> Result<Option<String>, RpcError> {
+pub(super) fn text_or_null(call: &Call, name: &str) -> Result<Option<String>, RpcError> {
     match call.value(name) {
         Value::Null => Ok(None),
         Value::String(text) => Ok(Some(text.clone())),

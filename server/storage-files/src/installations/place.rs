@@ -5,8 +5,9 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use vt_backends::{AgentSource, InstalledAgent, NewInstallation, PythonSource, RepositoryError};
-use vt_types::{AgentUuid, Priority, Tag};
+use serde_json::json;
+use vt_backends::{AgentSource, Generation, InstalledAgent, NewInstallation, PythonSource, RepositoryError};
+use vt_types::{AgentUuid, CurveKeyPair, Priority, Tag};
 
 use super::WORD_BYTES_MAX;
 use super::description::{self, Description};
@@ -15,6 +16,8 @@ use crate::blocking::unavailable;
 
 /// In a replacement that waits: the UUID of the installation in whose place it goes.
 const REPLACES: &str = "REPLACES";
+/// Where a monolithic agent finds its key.
+const KEYSTORE: &str = "keystore.json";
 
 /// Configuration file and data directory of an agent installed at `path`.
 pub(super) fn files(source: &AgentSource, path: &Path, name: &str) -> (PathBuf, PathBuf) {
@@ -37,6 +40,9 @@ pub(super) fn install(directory: &Path, new: NewInstallation) -> Result<Installe
         build(&building, &new)?;
         let (_, data_dir) = files(&new.source, &building, &new.name);
         atomic::make_directory(&data_dir, 0o700)?;
+        if let Some(keys) = new.keys.as_ref().filter(|_| generation(&new.source) == Some(Generation::Monolithic6)) {
+            atomic::write_new(&data_dir.join(KEYSTORE), keystore(keys).as_bytes(), PRIVATE)?;
+        }
         flush(&building, &new)?;
         fs::rename(&building, &path)?;
         atomic::sync_parent(&path)
@@ -164,7 +170,23 @@ fn build(path: &Path, new: &NewInstallation) -> io::Result<()> {
         // Configurations hold passwords of databases and devices.
         atomic::write_new(&config_file, format!("{config:#}\n").as_bytes(), PRIVATE)?;
     }
+    if let Some(keys) = new.keys.as_ref().filter(|_| generation(&new.source) == Some(Generation::Monolithic9)) {
+        let information = config_file.with_file_name(KEYSTORE);
+        atomic::write_new(&information, keystore(keys).as_bytes(), PRIVATE)?;
+    }
     Ok(())
+}
+
+fn generation(source: &AgentSource) -> Option<Generation> {
+    match source {
+        AgentSource::BuiltIn { .. } => None,
+        AgentSource::Python(python) => Some(python.generation),
+    }
+}
+
+/// As monolithic agents read it; those of version 6 in their data, which goes over to a replacement.
+fn keystore(keys: &CurveKeyPair) -> String {
+    format!("{:#}\n", json!({"public": keys.public.to_string(), "secret": keys.secret.expose_text()}))
 }
 
 /// Flushes the directories from the inside out. What a package brought along was flushed when it was prepared.
@@ -177,7 +199,7 @@ fn flush(path: &Path, new: &NewInstallation) -> io::Result<()> {
 }
 
 fn installed(path: &Path, uuid: AgentUuid, new: NewInstallation) -> InstalledAgent {
-    let NewInstallation { identity, name, tag, priority, source, config } = new;
+    let NewInstallation { identity, name, tag, priority, source, config, keys: _ } = new;
     let (_, data_dir) = files(&source, path, &name);
     let source = match source {
         AgentSource::BuiltIn { kind } => AgentSource::BuiltIn { kind },

@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::json;
 use vt_backends::{EntryPoint, Generation, PythonSource};
+use vt_types::{CurveKeyPair, PublicKey, SecretKey};
 
 use super::*;
 
@@ -15,6 +16,7 @@ fn new(identity: &str) -> NewInstallation {
         priority: Some(Priority::parse("50").unwrap()),
         source: AgentSource::BuiltIn { kind: "listener".to_owned() },
         config: Some(json!({"message": "hush"})),
+        keys: None,
     }
 }
 
@@ -154,14 +156,17 @@ fn prepared(home: &Path, generation: Generation) -> NewInstallation {
     let config = source.config_file("listeneragent-3.3");
     fs::create_dir_all(config.parent().unwrap()).unwrap();
     fs::write(&config, "message: hush # a comment\n").unwrap();
-    NewInstallation { source: AgentSource::Python(source), config: None, ..new("listener") }
+    let keys = CurveKeyPair { public: PublicKey::new([7; 32]), secret: SecretKey::new([8; 32]) };
+    NewInstallation { source: AgentSource::Python(source), config: None, keys: Some(keys), ..new("listener") }
 }
 
 #[tokio::test]
 async fn a_package_in_python_is_moved_into_volttrons_places() {
-    for (generation, config, data) in [
-        (Generation::Monolithic9, "listeneragent-3.3/listeneragent-3.3.dist-info/config", "listeneragent-3.3/listeneragent-3.3.agent-data"),
-        (Generation::Modular, "config", "data"),
+    let (information, data) = ("listeneragent-3.3.dist-info", "listeneragent-3.3.agent-data");
+    for (generation, config, place, keystore) in [
+        (Generation::Monolithic6, format!("listeneragent-3.3/{information}/config"), format!("listeneragent-3.3/{data}"), data),
+        (Generation::Monolithic9, format!("listeneragent-3.3/{information}/config"), format!("listeneragent-3.3/{data}"), information),
+        (Generation::Modular, "config".to_owned(), "data".to_owned(), information),
     ] {
         let home = tempfile::tempdir().unwrap();
         let repository = FileInstallations::new(home.path());
@@ -169,8 +174,12 @@ async fn a_package_in_python_is_moved_into_volttrons_places() {
         let path = home.path().join("agents").join(agent.uuid.as_str());
         assert_eq!(read(&path.join("env/marker")), "of the package");
         assert_eq!(read(&path.join(config)), "message: hush # a comment\n", "as it came");
-        assert_eq!(agent.data_dir, path.join(data));
+        assert_eq!(agent.data_dir, path.join(place));
         assert!(agent.data_dir.is_dir());
+        let keystore = path.join("listeneragent-3.3").join(keystore).join("keystore.json");
+        let keys = fs::read_to_string(&keystore).ok().map(|text| serde_json::from_str::<Value>(&text).unwrap());
+        let pair = json!({"public": PublicKey::new([7; 32]).to_string(), "secret": SecretKey::new([8; 32]).expose_text()});
+        assert_eq!(keys, (generation != Generation::Modular).then_some(pair), "{}", keystore.display());
         assert_eq!(names(&home.path().join("agents")).unwrap(), [agent.uuid.as_str()], "nothing is left where it was prepared");
         assert_eq!(repository.load_all().await.unwrap().records, [agent]);
     }

@@ -12,6 +12,7 @@ mod first_start;
 mod modbus;
 mod peers;
 mod postgres_history;
+mod python_agents;
 mod routes;
 mod simulator;
 mod sockets;

@@ -2,7 +2,9 @@
 //! bound to the session. Cookies are `SameSite=Strict` besides. The key lives as long as the process: a form that is older than the server is
 //! refused with advice; with scripts it asks `/session` for its new token before it is sent.
 
-use axum::extract::{FromRequest, Request};
+use std::collections::BTreeMap;
+
+use axum::extract::{FromRequest, Multipart, Request};
 use axum::http::{HeaderMap, Uri, header};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -14,6 +16,8 @@ use crate::error::PageError;
 
 /// SHA-256 works on blocks of so many bytes.
 const BLOCK: usize = 64;
+/// What is said to whoever sends a token that does not fit.
+const OLD_FORM: &str = "This form is older than your session or than the server's last start. Go back, load the page again and repeat.";
 
 /// Makes and checks form tokens.
 pub struct CsrfKey([u8; 32]);
@@ -72,11 +76,52 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Checked<T> {
             PageError { kind: vt_types::ErrorKind::Invalid, text: format!("The form could not be read: {rejection}."), retry_after_s: None }
         })?;
         if !cx.web.csrf.fits(&cx.subject, &csrf) {
-            return Err(PageError::forbidden(
-                "This form is older than your session or than the server's last start. Go back, load the page again and repeat.",
-            ));
+            return Err(PageError::forbidden(OLD_FORM));
         }
         Ok(Self(form))
+    }
+}
+
+/// A posted form with a file, checked as [`Checked`] is. At most one file is taken; the body's limit is the route's.
+pub struct CheckedUpload {
+    /// Fields by name.
+    pub texts: BTreeMap<String, String>,
+    /// Name and content of the file, if one was chosen.
+    pub file: Option<(String, Vec<u8>)>,
+}
+
+impl<S: Send + Sync> FromRequest<S> for CheckedUpload {
+    type Rejection = PageError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Self::Rejection> {
+        let Some(cx) = request.extensions().get::<Cx>().cloned() else {
+            return Err(PageError::forbidden("This form did not come through a page of this server."));
+        };
+        check_site(request.headers(), request.uri())?;
+        let unreadable = |error: &dyn std::fmt::Display| PageError::invalid(format!("The form could not be read: {error}."));
+        let mut form = Multipart::from_request(request, state).await.map_err(|error| unreadable(&error))?;
+        let mut upload = Self { texts: BTreeMap::new(), file: None };
+        while let Some(field) = form.next_field().await.map_err(|error| unreadable(&error.body_text()))? {
+            let (name, file_name) = (field.name().unwrap_or_default().to_owned(), field.file_name().map(str::to_owned));
+            // The token comes first, so that nobody's file is read who may not send one.
+            let is_known = upload.texts.get("csrf").is_some_and(|token| cx.web.csrf.fits(&cx.subject, token));
+            match file_name {
+                Some(_) if !is_known => break,
+                Some(file_name) => {
+                    let content = field.bytes().await.map_err(|error| unreadable(&error.body_text()))?;
+                    if !file_name.is_empty() {
+                        upload.file = Some((file_name, content.to_vec()));
+                    }
+                }
+                None => {
+                    upload.texts.insert(name, field.text().await.map_err(|error| unreadable(&error.body_text()))?);
+                }
+            }
+        }
+        if !cx.web.csrf.fits(&cx.subject, upload.texts.get("csrf").map_or("", String::as_str)) {
+            return Err(PageError::forbidden(OLD_FORM));
+        }
+        Ok(upload)
     }
 }
 

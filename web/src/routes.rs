@@ -15,7 +15,7 @@ use vt_services::Services;
 use crate::csrf::CsrfKey;
 use crate::error::PageError;
 use crate::pages::overview::Sample;
-use crate::pages::{account, agent, agents, chart, components, config, device, devices, log, overview, peers, search};
+use crate::pages::{account, agent, agents, chart, components, config, device, devices, install, log, overview, peers, search};
 use crate::{assets, cx};
 
 /// Largest form, in bytes; configuration entries have their own bound.
@@ -57,6 +57,10 @@ pub fn router(state: WebState) -> Router {
         .route("/agents/{identity}/configs", get(config::blank).post(config::create))
         .route("/agents/{identity}/configs/{*name}", get(config::show).post(config::change))
         .layer(DefaultBodyLimit::max(CONFIG_FORM_BYTES_MAX));
+    let installs = Router::new()
+        .route("/install", post(install::begin))
+        .route("/install/{id}", get(install::show))
+        .layer(DefaultBodyLimit::max(install::UPLOAD_BYTES_MAX));
     let pages = Router::new()
         .route("/", get(overview::show))
         .route("/setup", get(account::setup).post(account::create_first))
@@ -78,6 +82,7 @@ pub fn router(state: WebState) -> Router {
         .route("/chart-data/{*path}", get(chart::data))
         .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
         .merge(configs)
+        .merge(installs)
         .fallback(async || PageError::not_found("There is no page at this address."))
         .method_not_allowed_fallback(async || {
             let error = PageError::invalid("This address does not take requests of that kind.");

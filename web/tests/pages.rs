@@ -417,3 +417,35 @@ async fn peers_and_keys_are_for_administrators() {
     assert_eq!(denied.status, StatusCode::FORBIDDEN);
     assert!(site.services.peer_auth.records().deny.is_empty());
 }
+
+#[tokio::test]
+async fn a_package_is_installed_from_a_wheel_or_by_name_and_followed_on_its_page() {
+    let (site, _) = Site::with_dana().await;
+    let mut visitor = site.visitor();
+    visitor.log_in("dana", PASSWORD).await;
+    let file = Some(("listeneragent-3.3-py3-none-any.whl", "content"));
+    let begun = visitor.upload("/agents", "/install", &[("identity", "<i>"), ("tag", "")], file).await;
+    assert_eq!((begun.status, begun.location()), (StatusCode::SEE_OTHER, "/install/1"));
+    let failed = site.services.agents.install_of(1).unwrap().outcome().await;
+    assert!(failed.is_err(), "an identity has no such characters");
+    let page = visitor.get("/install/1").await;
+    assert!(page.body.contains("role=\"alert\"") && page.body.contains("Nothing of it was left behind"), "{}", page.body);
+    assert!(!page.body.contains("<i>"));
+
+    let begun = visitor.upload("/agents", "/install", &[("identity", "listener"), ("start", "1"), ("config", "a: 1")], file).await;
+    let id: u64 = begun.location().rsplit('/').next().unwrap().parse().unwrap();
+    site.services.agents.install_of(id).unwrap().outcome().await.unwrap();
+    let page = visitor.get(begun.location()).await;
+    assert!(page.body.contains("href=\"/agents/listener\"") && page.body.contains("preparing listeneragent-3.3"), "{}", page.body);
+    assert!(site.services.agents.by_identity("listener").unwrap().state.is_running());
+
+    let begun = visitor.upload("/agents", "/install", &[("package", "listeneragent==3.3")], None).await;
+    assert_eq!(begun.status, StatusCode::SEE_OTHER);
+    let nothing = visitor.upload("/agents", "/install", &[("tag", "kept")], None).await;
+    assert_eq!(nothing.status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(nothing.body.contains("Choose a wheel") && nothing.body.contains("value=\"kept\""));
+    let stranger = Request::post("/install").header(header::CONTENT_TYPE, "multipart/form-data; boundary=limit");
+    let stranger = visitor.send_body(stranger.header("sec-fetch-site", "cross-site"), axum::body::Body::from("--limit--")).await;
+    assert_eq!(stranger.status, StatusCode::FORBIDDEN);
+    assert_eq!(visitor.get("/install/99").await.status, StatusCode::NOT_FOUND);
+}

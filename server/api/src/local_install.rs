@@ -118,7 +118,7 @@ pub(crate) async fn install(State(state): State<Arc<ApiState>>, request: Request
     };
     match begin(&state, &caller, call).await {
         Ok(Begun::Package(install)) => lines(stream_of(install)),
-        Ok(Begun::Done(outcome)) => whole(StatusCode::OK, &ended(Ok(outcome))),
+        Ok(Begun::Done(outcome)) => whole(StatusCode::OK, &ended(Ok(*outcome))),
         Err(error) => whole(StatusCode::OK, &refusal(&error)),
     }
 }
@@ -126,7 +126,7 @@ pub(crate) async fn install(State(state): State<Arc<ApiState>>, request: Request
 enum Begun {
     Package(Arc<Install>),
     /// Agents that come with the platform are there at once.
-    Done(InstallOutcome),
+    Done(Box<InstallOutcome>),
 }
 
 async fn read(body: Body) -> Result<InstallCall, String> {
@@ -150,7 +150,8 @@ async fn begin(state: &ApiState, caller: &Caller, call: InstallCall) -> Result<B
             let agent = agents.install(caller, request).await?;
             let started = if call.start { agents.start(caller, &agent.identity).await } else { Ok(()) };
             let agent = agents.by_identity(agent.identity.as_str()).unwrap_or(agent);
-            return Ok(Begun::Done(InstallOutcome { agent, start_error: started.err().map(|error| error.to_string()) }));
+            let start_error = started.err().map(|error| error.to_string());
+            return Ok(Begun::Done(Box::new(InstallOutcome { agent, start_error })));
         }
     };
     let request = PackageInstall {

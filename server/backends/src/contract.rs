@@ -185,7 +185,7 @@ pub async fn python_installations<R: InstallationRepository>(
         assert_eq!((python.generation, &python.entry), (generation, &before.entry));
         assert_eq!(first.data_dir, python.data_dir(&first.name));
         assert!(first.data_dir.starts_with(&python.directory));
-        assert_eq!(load().await, [first.clone()]);
+        assert_eq!(load().await, std::slice::from_ref(&first));
 
         for name in ["listeneragent-3.3", "listeneragent-4.0+local.1"] {
             let before = load().await.remove(0);

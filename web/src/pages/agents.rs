@@ -112,7 +112,8 @@ pub async fn show(viewer: Viewer, Query(filter): Query<Filter>) -> Result<Respon
     page(&agents_page(&viewer, &filter, install, None))
 }
 
-fn agents_page(viewer: &Viewer, filter: &Filter, install: InstallForm, problem: Option<String>) -> AgentsPage {
+/// The page with what a form held and what was wrong with it.
+pub fn agents_page(viewer: &Viewer, filter: &Filter, install: InstallForm, problem: Option<String>) -> AgentsPage {
     let services = &viewer.cx.web.services;
     let mut rows: Vec<AgentRow> = services.agents.list().iter().map(|agent| AgentRow::of(agent, viewer.cx.now)).collect();
     rows.sort_by(|one, other| one.identity.cmp(&other.identity));

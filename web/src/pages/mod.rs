@@ -9,6 +9,7 @@ pub mod components;
 pub mod config;
 pub mod device;
 pub mod devices;
+pub mod install;
 pub mod log;
 pub mod overview;
 pub mod peers;

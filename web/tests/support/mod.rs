@@ -105,7 +105,7 @@ impl Visitor {
         String::from_utf8(frame.unwrap().unwrap().into_data().unwrap().to_vec()).unwrap()
     }
 
-    async fn send_body(&mut self, mut request: axum::http::request::Builder, body: Body) -> Answer {
+    pub async fn send_body(&mut self, mut request: axum::http::request::Builder, body: Body) -> Answer {
         if !self.cookies.is_empty() {
             let jar: Vec<String> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
             request = request.header(header::COOKIE, jar.join("; "));
@@ -145,6 +145,21 @@ impl Visitor {
             .header("sec-fetch-site", "same-origin")
             .header(header::ACCEPT, "text/html");
         self.send_body(request, Body::from(form(token, fields))).await
+    }
+
+    /// Posts a form with a file, as browsers do, with the token that `page` shows.
+    pub async fn upload(&mut self, page: &str, path: &str, fields: &[(&str, &str)], file: Option<(&str, &str)>) -> Answer {
+        let token = self.token(page).await;
+        let text = |name: &str, value: &str| format!("--limit\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
+        let mut body = text("csrf", &token);
+        body.extend(fields.iter().map(|(name, value)| text(name, value)));
+        let (name, content) = file.unwrap_or_default();
+        body += &format!("--limit\r\ncontent-disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\r\n{content}\r\n--limit--\r\n");
+        let request = Request::post(path)
+            .header(header::CONTENT_TYPE, "multipart/form-data; boundary=limit")
+            .header("sec-fetch-site", "same-origin")
+            .header(header::ACCEPT, "text/html");
+        self.send_body(request, Body::from(body)).await
     }
 
     pub async fn log_in(&mut self, user: &str, password: &str) -> Answer {

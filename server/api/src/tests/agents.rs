@@ -225,3 +225,47 @@ async fn health_and_logs_of_an_agent() {
     api.get(&agent("a", "/logs?limit=x")).await.expect(400);
     assert_eq!(api.get(&format!("{P}/logs")).await.expect(200).json()["lines"].as_array().unwrap().len(), 2);
 }
+
+#[tokio::test]
+async fn packages_are_installed_by_name_as_a_wheel_or_by_a_form_and_followed() {
+    let api = Api::start().await;
+    let request = json!({"package": "listeneragent==3.3", "identity": "a", "config": {"x": 1}, "start": true});
+    let begun = api.post(&format!("{P}/agents"), request).await.expect(202);
+    let place = begun.headers["location"].to_str().unwrap().to_owned();
+    assert_eq!(place, format!("{P}/installs/1"));
+    let done = async |place: &str| loop {
+        let news = api.get(&format!("{place}?wait=5")).await.expect(200).json();
+        if news["done"] == true {
+            return news;
+        }
+    };
+    let news = done(&place).await;
+    assert_eq!((&news["step"], &news["percent"], &news["error"]), (&json!("done"), &json!(100), &Value::Null));
+    assert_eq!((&news["lines"], &news["next_line"]), (&json!(["preparing listeneragent-3.3"]), &json!(1)));
+    assert_eq!(news["agent"]["identity"], "a");
+    assert_eq!(api.get(&format!("{place}?from=1")).await.expect(200).json()["lines"], json!([]));
+
+    let raw = [("content-type", "application/octet-stream")];
+    let path = format!("{P}/agents?file-name=b-1.0-py3-none-any.whl&vip_identity=b");
+    let begun = api.send("POST", &path, &raw, Some("wheel".to_owned())).await.expect(202);
+    assert_eq!(done(begun.headers["location"].to_str().unwrap()).await["agent"]["identity"], "b");
+    api.send("POST", &format!("{P}/agents"), &raw, Some("wheel".to_owned())).await.expect(400);
+
+    let part = |name: &str, text: &str| format!("--x\r\ncontent-disposition: form-data; {name}\r\n\r\n{text}\r\n");
+    let form =
+        [part("name=\"identity\"", "c"), part("name=\"f\"; filename=\"c-1.0-py3-none-any.whl\"", "wheel"), "--x--\r\n".to_owned()].concat();
+    let header = [("content-type", "multipart/form-data; boundary=x")];
+    let begun = api.send("POST", &format!("{P}/agents"), &header, Some(form)).await.expect(202);
+    assert_eq!(done(begun.headers["location"].to_str().unwrap()).await["agent"]["identity"], "c");
+
+    let begun = api.post(&format!("{P}/agents"), json!({"package": "broken"})).await.expect(202);
+    let news = done(begun.headers["location"].to_str().unwrap()).await;
+    assert_eq!((&news["step"], &news["error"]), (&json!("failed"), &json!("pip failed: told to fail")));
+    assert_eq!(api.get(&format!("{P}/installs")).await.expect(200).json()["installs"].as_array().unwrap().len(), 4);
+    api.get(&format!("{P}/installs/99")).await.expect(404);
+    let kiosk = format!("Bearer {}", api.token_of("kiosk", &["vui"]).await);
+    let kiosk = [("authorization", kiosk.as_str())];
+    api.send("GET", &place, &kiosk, None).await.expect(403);
+    let json = [kiosk[0], ("content-type", "application/json")];
+    api.send("POST", &format!("{P}/agents"), &json, Some(json!({"package": "x"}).to_string())).await.expect(403);
+}

@@ -4,7 +4,7 @@
 //!   are peers that are connected but not installed, such as the platform's services.
 //! - `POST P/agents` (admin) with JSON `{"kind", "identity"?, "tag"?, "priority"?, "config"?, "start"?, "enable"?, "force"?}`: installs an
 //!   agent of a built-in kind (see `/vui/kinds`). 201 with `Location` and the agent's status object; when it was installed but not started,
-//!   the object has `start_error`. `vip_identity`, `tag`, `start`, `enable` may stand in the query instead.
+//!   the object has `start_error`. `vip_identity`, `tag`, `start`, `enable` may stand in the query instead. Packages in Python: see `installs`.
 //! - `GET A`: links of what can be done with the agent. `DELETE A` (admin): uninstalls, 204.
 
 use axum::http::Method;
@@ -12,7 +12,7 @@ use serde_json::Value;
 use vt_services::InstallRequest;
 use vt_types::{Identity, Priority, Tag};
 
-use super::{Answer, Cx, agent_not_found, created, done, links, status};
+use super::{Answer, Cx, agent_not_found, created, done, installs, links, status};
 use crate::error::ApiError;
 
 /// `P/agents`.
@@ -47,13 +47,21 @@ fn links_of(cx: &Cx) -> Answer {
 }
 
 async fn install(mut cx: Cx) -> Answer {
-    let content_type = cx.content_type();
-    if !content_type.is_empty() && content_type != "application/json" {
-        return Err(ApiError::invalid(format!(
-            "Agents of built-in kinds are installed with a JSON object; {content_type} is not understood here. /vui/kinds lists the kinds."
-        )));
+    match cx.content_type().as_str() {
+        "" | "application/json" => {}
+        "application/octet-stream" => return installs::by_content(cx).await,
+        "multipart/form-data" => return installs::by_form(cx).await,
+        other => {
+            return Err(ApiError::invalid(format!(
+                "Agents of built-in kinds (/vui/kinds) and packages of the index are installed with a JSON object, wheels as \
+                 application/octet-stream or multipart/form-data; {other} is not understood here."
+            )));
+        }
     }
     let body = cx.object().await?;
+    if body.contains_key("package") {
+        return installs::by_name(&cx, &body).await;
+    }
     let text = |name: &str| -> Result<Option<String>, ApiError> {
         match body.get(name) {
             None | Some(Value::Null) => Ok(None),

@@ -21,6 +21,7 @@ mod devices;
 mod enabled;
 mod health;
 mod historians;
+mod installs;
 mod kinds;
 mod known_hosts;
 pub mod logs;
@@ -124,6 +125,8 @@ async fn dispatch(cx: Cx, route: Route) -> Answer {
     match resource {
         Resource::Platform => platforms::platform(&cx),
         Resource::Agents => agents::list(cx).await,
+        Resource::Installs => installs::list(&cx),
+        Resource::Install(id) => installs::one(&cx, id).await,
         Resource::Agent(agent, resource) => match resource {
             AgentResource::Agent => agents::agent(&cx, &agent).await,
             AgentResource::Configs => configs::store(cx, &agent).await,

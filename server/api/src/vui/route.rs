@@ -18,6 +18,8 @@ pub enum Route {
 pub enum Resource {
     Platform,
     Agents,
+    Installs,
+    Install(u64),
     Agent(String, AgentResource),
     Devices(String),
     Historians,
@@ -121,6 +123,8 @@ impl Resource {
         let Some(rest) = rest else { return Some(Self::Platform) };
         match split(rest) {
             ("agents", None) => Some(Self::Agents),
+            ("installs", None) => Some(Self::Installs),
+            ("installs", Some(id)) => Some(Self::Install(id.parse().ok()?)),
             ("agents", Some(rest)) => {
                 let (agent, rest) = split(rest);
                 Some(Self::Agent(name(agent)?, AgentResource::parse(rest)?))
@@ -168,6 +172,8 @@ impl Resource {
         match self {
             Self::Platform => "/vui/platforms/{p}",
             Self::Agents => "/vui/platforms/{p}/agents",
+            Self::Installs => "/vui/platforms/{p}/installs",
+            Self::Install(_) => "/vui/platforms/{p}/installs/{id}",
             Self::Agent(_, resource) => resource.label(),
             Self::Devices(_) => "/vui/platforms/{p}/devices/{topic}",
             Self::Historians => "/vui/platforms/{p}/historians",

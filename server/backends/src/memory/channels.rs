@@ -55,7 +55,7 @@ pub struct MemoryChannels {
 impl MemoryChannels {
     /// Lets `peer` take part in the channel `name`; the end it holds.
     #[must_use]
-    pub fn peer(&self, peer: Identity, name: &str) -> MemoryChannel {
+    pub fn peer(&self, peer: &Identity, name: &str) -> MemoryChannel {
         let (there, back) = (Arc::<Mutex<Pipe>>::default(), Arc::<Mutex<Pipe>>::default());
         let end = |out: &Arc<Mutex<Pipe>>, back: &Arc<Mutex<Pipe>>| MemoryChannel {
             peer: peer.clone(),
@@ -137,7 +137,7 @@ mod tests {
         let channels = MemoryChannels::default();
         let (control, vctl) = (Identity::known("control"), Identity::known("vctl"));
         assert_eq!(channels.open(&control, &vctl, "a").await.err(), Some(ChannelError::NoPeer(vctl.clone())));
-        let mut far = channels.peer(vctl.clone(), "a");
+        let mut far = channels.peer(&vctl, "a");
         let mut near = channels.open(&control, &vctl, "a").await.unwrap();
         assert!(matches!(channels.open(&control, &vctl, "a").await.err(), Some(ChannelError::InUse { .. })));
         let (sent, heard) = tokio::join!(near.send(vec![b"fetch".to_vec()]), far.receive());
@@ -149,7 +149,7 @@ mod tests {
         assert_eq!(far.send(vec![]).await, Err(ChannelError::Full(vctl.clone())));
         drop(near);
         assert_eq!(far.send(vec![]).await, Err(ChannelError::Gone(vctl.clone())));
-        let again = channels.peer(vctl.clone(), "a");
+        let again = channels.peer(&vctl, "a");
         channels.open(&control, &vctl, "a").await.unwrap();
         drop(again);
     }

@@ -57,7 +57,7 @@ pub async fn relay(stream: Stream, source: impl AsyncRead + Unpin, config: Proce
     }
     if quota.dropped > 0 {
         span.in_scope(|| {
-            tracing::warn!(dropped = quota.dropped, "lines of the agent were dropped because they came faster than is allowed")
+            tracing::warn!(dropped = quota.dropped, "lines of the agent were dropped because they came faster than is allowed");
         });
     }
 }

@@ -112,7 +112,7 @@ async fn vctl_9_sends_a_wheel_over_a_channel() {
     let bench = Bench::default();
     let running = bench.start().await;
     let vctl = id(known::CONTROL_LOCAL);
-    let mut far = bench.channels.peer(vctl.clone(), "agent_sender");
+    let mut far = bench.channels.peer(&vctl, "agent_sender");
     let client = async {
         let mut chunks = vec![b"complete".to_vec(), b"wheel".to_vec()];
         while let Ok(frames) = far.receive().await {

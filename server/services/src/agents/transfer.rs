@@ -23,11 +23,10 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 /// Fetches the whole content.
 pub async fn fetch(mut channel: Box<dyn Channel>, name: &str) -> Result<Vec<u8>, ServiceError> {
     let mut transfer = Transfer { channel: channel.as_mut(), content: Vec::new(), digest: Sha512::new() };
-    if name == CHANNEL_OF_9 {
-        transfer.fetch_9().await?
-    } else {
-        transfer.fetch_6().await?
-    }
+    match name {
+        CHANNEL_OF_9 => transfer.fetch_9().await,
+        _ => transfer.fetch_6().await,
+    }?;
     Ok(transfer.content)
 }
 
@@ -108,7 +107,7 @@ mod tests {
     async fn ends(name: &str) -> (Box<dyn Channel>, MemoryChannel) {
         let channels = MemoryChannels::default();
         let (control, vctl) = (Identity::known("control"), Identity::known("control.connection"));
-        let far = channels.peer(vctl.clone(), name);
+        let far = channels.peer(&vctl, name);
         (channels.open(&control, &vctl, name).await.unwrap(), far)
     }
 

@@ -143,7 +143,6 @@ fn object(install: &Install, from: usize) -> Value {
         Some(Ok(outcome)) => {
             let mut agent = status::object(&outcome.agent);
             agent["identity"] = outcome.agent.identity.as_str().into();
-            agent["uuid"] = outcome.agent.uuid.as_str().into();
             (agent, outcome.start_error.clone(), None)
         }
         Some(Err(error)) => (Value::Null, None, Some(error.to_string())),

@@ -9,6 +9,7 @@ mod commands;
 mod demonstration;
 mod durability;
 mod first_start;
+mod forwarding;
 mod modbus;
 mod peers;
 mod postgres_history;

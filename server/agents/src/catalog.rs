@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use vt_agent::AgentKind;
+use vt_backends::RemoteBus;
 use vt_types::identity::known;
 
-use crate::{actuator, historian, listener, platform_driver};
+use crate::{actuator, data_mover, forwarder, historian, listener, platform_driver};
 
-/// All kinds, alphabetical.
+/// All kinds, alphabetical. Those that send to other platforms reach them over `remote`.
 #[must_use]
-pub fn all() -> Vec<AgentKind> {
+pub fn all(remote: &Arc<dyn RemoteBus>) -> Vec<AgentKind> {
+    let (to_forward, to_move) = (Arc::clone(remote), Arc::clone(remote));
     vec![
         AgentKind {
             kind: "actuator",
@@ -20,6 +22,26 @@ pub fn all() -> Vec<AgentKind> {
             summary: "Reserves devices and writes to them for agents and people.",
             publications_max: 0,
             build: Arc::new(actuator::build),
+        },
+        AgentKind {
+            kind: "data_mover",
+            distribution: "datamoveragent",
+            version: "0.1",
+            class_name: "DataMover",
+            default_identity: "data.mover",
+            summary: "Hands what is published to the historian of another platform.",
+            publications_max: historian::PUBLICATIONS_MAX,
+            build: Arc::new(move |config| data_mover::build(Arc::clone(&to_move), config)),
+        },
+        AgentKind {
+            kind: "forwarder",
+            distribution: "forwarderagent",
+            version: "5.1",
+            class_name: "ForwardHistorian",
+            default_identity: "forward.historian",
+            summary: "Publishes on another platform what is published here.",
+            publications_max: historian::PUBLICATIONS_MAX,
+            build: Arc::new(move |config| forwarder::build(Arc::clone(&to_forward), config)),
         },
         AgentKind {
             kind: "listener",
@@ -56,17 +78,23 @@ pub fn all() -> Vec<AgentKind> {
 
 #[cfg(test)]
 mod tests {
+    use vt_backends::remote_bus::fake::FakePlatform;
+
     use super::*;
+
+    fn kinds() -> Vec<AgentKind> {
+        all(&(Arc::new(FakePlatform::new()) as Arc<dyn RemoteBus>))
+    }
 
     #[test]
     fn the_catalogue_is_sorted_and_without_duplicates() {
-        let kinds: Vec<_> = all().iter().map(|kind| kind.kind).collect();
+        let kinds: Vec<_> = kinds().iter().map(|kind| kind.kind).collect();
         assert!(kinds.is_sorted_by(|a, b| a < b), "{kinds:?}");
     }
 
     #[test]
     fn default_identities_are_valid_and_each_is_built_without_a_configuration() {
-        for kind in all() {
+        for kind in kinds() {
             let identity = kind.default_identity.replace("{n}", "1");
             assert!(vt_types::Identity::parse(&identity).is_ok(), "{identity}");
             assert!((kind.build)(serde_json::json!({})).is_ok(), "{}", kind.kind);

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
-use vt_backends::AgentLauncher;
 use vt_backends::channels::NoChannels;
+use vt_backends::{AgentLauncher, RemoteBus};
 use vt_bus::Bus;
 use vt_config::{Loaded, Secret, Settings};
 use vt_host::{Host, HostConfig, Packages};
 use vt_services::{Admission, AuthConfig, InstanceInfo, LogBook, PasswordPolicy, PeerAuthConfig, Services, ServicesDeps};
 use vt_storage_files::{Home, HomeError, HomeLock};
-use vt_transport_zmq::Statistics;
+use vt_transport_zmq::{Statistics, ZmqRemoteBus};
 use vt_types::{Clock, SystemClock};
 
 use crate::listeners::{LocalSocket, WebListener};
@@ -61,8 +61,9 @@ pub async fn run(loaded: Loaded, options: &RunOptions) -> anyhow::Result<()> {
     let stores = Stores::open(&settings.home, &settings.database).await?;
     let bus = Bus::new(vt_bus::Config::default(), Arc::clone(&clock));
     let host_config = HostConfig { instance_name: settings.instance_name.clone(), ..HostConfig::default() };
+    let remote: Arc<dyn RemoteBus> = Arc::new(ZmqRemoteBus::new(Arc::clone(&stores.keys)));
     let environment = vt_config::Environment::of_process();
-    let host = Host::new(bus.clone(), vt_agents::catalog::all(), host_config, Arc::clone(&clock));
+    let host = Host::new(bus.clone(), vt_agents::catalog::all(&remote), host_config, Arc::clone(&clock));
     let host = host.with_processes(python::process_config(&settings, &environment)).await.context("agents in Python cannot be run")?;
     let launcher: Arc<dyn AgentLauncher> = Arc::new(host);
     let packages = Packages::new(python::packages_config(&settings, &environment)).context("agents in Python cannot be installed")?;

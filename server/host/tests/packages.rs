@@ -1,6 +1,8 @@
 //! Packages in Python made ready with the real tools. The packages are made here, by a build backend that needs nothing, so that nothing
 //! is asked of the network; only the test with `uv` gets that tool from the index that `pip` is configured for.
 
+#![cfg(test)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;

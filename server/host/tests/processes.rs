@@ -1,6 +1,8 @@
 //! Agents as real child processes: what they are given, what becomes of their output, how they are stopped, and that nothing is left.
 //! The numbers in the names are those of the conformance checklist of the hosting of agents (agents.md §9).
 
+#![cfg(test)]
+
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -35,4 +35,4 @@ pub use dealer::{Dealer, DealerConfig, DealerError, DealerEvent};
 pub use endpoint::{Endpoint, EndpointError, Parts, Statistics};
 pub use facts::Facts;
 pub use platforms::{NoLink, Platform, PlatformState, Platforms};
-pub use remote::{LinkKeys, ZmqRemoteBus};
+pub use remote::ZmqRemoteBus;

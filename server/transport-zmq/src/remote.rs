@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use vt_backends::{LinkError, LinkRequest, RemoteBus, RemoteLink};
-use vt_types::{Identity, PublicKey};
+use vt_backends::{KeyOwner, KeyRepository, LinkError, LinkRequest, RemoteBus, RemoteLink, RepositoryError};
+use vt_types::{CurveKeyPair, Identity, PublicKey, SecretKey};
 
 use crate::address::Listen;
 use crate::{DealerConfig, KeyPair};
@@ -23,32 +23,36 @@ use link::Link;
 const RETRY_MIN: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(10);
 
-/// Keys of links.
-#[async_trait]
-pub trait LinkKeys: Send + Sync {
-    /// The key pair of one of our agents.
-    ///
-    /// # Errors
-    /// [`LinkError::Keys`].
-    async fn pair(&self, agent: &Identity) -> Result<KeyPair, LinkError>;
-
-    /// The server key known here for `host:port`.
-    ///
-    /// # Errors
-    /// [`LinkError::Keys`].
-    async fn known_host(&self, host: &str) -> Result<Option<PublicKey>, LinkError>;
-}
-
 /// Reaches other platforms over ZeroMQ.
 pub struct ZmqRemoteBus {
-    keys: Arc<dyn LinkKeys>,
+    keys: Arc<dyn KeyRepository>,
 }
 
 impl ZmqRemoteBus {
-    /// With keys from there.
+    /// With the keys of our agents, and the server keys known here.
     #[must_use]
-    pub fn new(keys: Arc<dyn LinkKeys>) -> Self {
+    pub fn new(keys: Arc<dyn KeyRepository>) -> Self {
         Self { keys }
+    }
+
+    /// The agent's own pair; a new one for an agent that has none.
+    async fn pair(&self, agent: &Identity) -> Result<KeyPair, RepositoryError> {
+        let owner = KeyOwner::Peer(agent.clone());
+        if let Some(pair) = self.keys.load(&owner).await? {
+            return Ok(KeyPair { public: pair.public, secret: *pair.secret.expose() });
+        }
+        let mut made = KeyPair::throw_away();
+        // Tools take a key that begins with a dash for an option.
+        while made.public.to_string().starts_with('-') {
+            made = KeyPair::throw_away();
+        }
+        self.keys.save(&owner, &CurveKeyPair { public: made.public, secret: SecretKey::new(made.secret) }).await?;
+        Ok(made)
+    }
+
+    async fn known_host(&self, host: &str) -> Result<Option<PublicKey>, RepositoryError> {
+        let known = self.keys.known_hosts().await?.records;
+        Ok(known.into_iter().find(|known| known.host == host).map(|known| known.key))
     }
 }
 
@@ -58,9 +62,9 @@ impl RemoteBus for ZmqRemoteBus {
         let bad = |error: &dyn std::fmt::Display| LinkError::Address(error.to_string());
         Listen::parse(&request.address).map_err(|error| bad(&error))?;
         let address = vt_vip::Address::parse(&request.address).map_err(|error| bad(&error))?;
-        let keys = self.keys.pair(&request.agent).await?;
+        let keys = self.pair(&request.agent).await.map_err(|error| LinkError::Keys(error.to_string()))?;
         let in_address = address.server_key.map(|key| PublicKey::parse(&key.to_string())).transpose().map_err(|error| bad(&error))?;
-        let known = self.keys.known_host(&address.netloc).await?;
+        let known = self.known_host(&address.netloc).await.map_err(|error| LinkError::Keys(error.to_string()))?;
         let server_key = known.or(request.server_key).or(in_address);
         let config = DealerConfig::new(&request.address, server_key, keys, request.identity.clone());
         Ok(Arc::new(Link::start(config)))

@@ -3,32 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use serde_json::{Map, Value, json};
-use vt_backends::{LinkError, LinkRequest, LinkState, Outgoing, RemoteBus, RemoteLink};
+use vt_backends::memory::peers::MemoryKeys;
+use vt_backends::{KeyOwner, KeyRepository, KnownHost, LinkError, LinkRequest, LinkState, Outgoing, RemoteBus, RemoteLink};
 use vt_bus::{Interceptor, PeerRef, Refusal};
-use vt_transport_zmq::{KeyPair, LinkKeys, ZmqRemoteBus};
-use vt_types::{Identity, PublicKey, RpcError, Topic, TopicPrefix};
+use vt_transport_zmq::{KeyPair, ZmqRemoteBus};
+use vt_types::{CurveKeyPair, PublicKey, RpcError, SecretKey, Topic, TopicPrefix};
 
 use crate::bench::{Site, id, request};
 
 const LIMIT: Duration = Duration::from_secs(10);
 
-struct Own(KeyPair);
-
-#[async_trait]
-impl LinkKeys for Own {
-    async fn pair(&self, _: &Identity) -> Result<KeyPair, LinkError> {
-        Ok(self.0.clone())
-    }
-
-    async fn known_host(&self, _: &str) -> Result<Option<PublicKey>, LinkError> {
-        Ok(None)
-    }
-}
-
 async fn open(site: &Site, keys: KeyPair) -> Arc<dyn RemoteLink> {
-    let bus = ZmqRemoteBus::new(Arc::new(Own(keys)));
+    let stored = MemoryKeys::default();
+    let pair = CurveKeyPair { public: keys.public, secret: SecretKey::new(keys.secret) };
+    stored.save(&KeyOwner::Peer(id("forward.historian")), &pair).await.unwrap();
+    let bus = ZmqRemoteBus::new(Arc::new(stored));
     let request = LinkRequest {
         agent: id("forward.historian"),
         identity: id("site2.forward.historian"),
@@ -161,10 +151,25 @@ async fn nobody_at_the_address_and_an_impossible_address_are_told() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("tcp://{}", closed.local_addr().unwrap());
     drop(closed);
-    let bus = ZmqRemoteBus::new(Arc::new(Own(KeyPair::throw_away())));
+    let bus = ZmqRemoteBus::new(Arc::new(MemoryKeys::default()));
     let mut wanted = LinkRequest { agent: id("a"), identity: id("x.a"), address, server_key: None };
     let link = bus.open(&wanted).await.unwrap();
     state(&link, "refused", |state| matches!(state, LinkState::Down(LinkError::Unreachable(_)))).await;
     wanted.address = "http://127.0.0.1".to_owned();
     assert!(matches!(bus.open(&wanted).await, Err(LinkError::Address(_))));
+}
+
+#[tokio::test]
+async fn an_agent_without_keys_gets_some_that_it_keeps_and_a_known_host_counts_more_than_the_given_key() {
+    let site = Site::new();
+    let stored = MemoryKeys::default();
+    let bus = ZmqRemoteBus::new(Arc::new(stored.clone()));
+    let wrong = PublicKey::new([7; 32]);
+    let wanted = LinkRequest { agent: id("a"), identity: id("x.a"), address: site.address.clone(), server_key: Some(wrong) };
+    let host = site.address.trim_start_matches("tcp://").to_owned();
+    stored.add_known_hosts(&[KnownHost { host, key: site.server_key().unwrap() }]).await.unwrap();
+    let link = bus.open(&wanted).await.unwrap();
+    let made = stored.load(&KeyOwner::Peer(id("a"))).await.unwrap().unwrap();
+    site.keys.add(made.public, "a");
+    state(&link, "connected", |state| matches!(state, LinkState::Connected { .. })).await;
 }

@@ -169,10 +169,9 @@ async fn checklist_15_enabled_agents_start_in_descending_order_of_their_text() {
     let bench = Bench::default();
     let running = bench.start().await;
     for priority in ["05", "99", "50"] {
+        let name = format!("p{priority}");
         let priority = Some(Priority::parse(priority).unwrap());
-        install(&running, PackageInstall { priority: priority.clone(), ..named(&format!("p{}", priority.unwrap().as_str())) })
-            .await
-            .unwrap();
+        install(&running, PackageInstall { priority, ..named(&name) }).await.unwrap();
     }
     running.agents.autostart().await;
     let started: Vec<_> = running.launcher.started().iter().map(ToString::to_string).collect();

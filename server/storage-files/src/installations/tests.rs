@@ -226,7 +226,7 @@ async fn a_replacement_that_fails_leaves_the_old_agent_with_its_data() {
         python.directory = home.path().join("agents/.prepared-2");
     }
     assert!(matches!(repository.replace(old.uuid, missing).await, Err(RepositoryError::Unavailable { .. })));
-    assert_eq!(repository.load_all().await.unwrap().records, [old.clone()]);
+    assert_eq!(repository.load_all().await.unwrap().records, std::slice::from_ref(&old));
     assert_eq!(fs::read(old.data_dir.join("state")).unwrap(), b"\x00precious");
 }
 

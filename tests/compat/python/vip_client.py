@@ -5,8 +5,8 @@ It shares no code with VOLTTRON or with the server. Standard input: one JSON com
 
     vip_client.py IDENTITY ADDRESS --generation 6|9|11 [--serverkey K] [--public K --secret K] [--reconnect MILLISECONDS]
 
-Frames are shown as text when they are printable UTF-8 and as {"hex": ...} otherwise; long ones as {"size": ..., "sha256": ...}. In commands a frame is a text,
-{"hex": ...}, {"json": ...} (as this generation writes it) or {"fill": <byte>, "size": ...}.
+Frames are shown as text when they are printable UTF-8 and as {"hex": ...} otherwise, long ones of one repeated byte as {"fill": <byte>, "size": ...}, other
+long ones as {"size": ..., "sha256": ...}. In commands a frame is a text, {"hex": ...}, {"fill": ...} or {"json": ...} (as this generation writes it).
 """
 
 import argparse
@@ -24,6 +24,8 @@ from zmq.utils import z85
 from zmq.utils.monitor import recv_monitor_message
 
 SHOWN_MAX = 20000
+FILLED_MIN = 64
+CROWD_PATIENCE_MS = 20000
 LOCK = threading.Lock()
 
 
@@ -44,6 +46,8 @@ def text_of_key(encoded):
 
 
 def shown(frame):
+    if len(frame) > FILLED_MIN and frame.count(frame[:1]) == len(frame):
+        return {"fill": frame[0], "size": len(frame)}
     if len(frame) > SHOWN_MAX:
         return {"size": len(frame), "sha256": hashlib.sha256(frame).hexdigest()}
     try:
@@ -119,16 +123,25 @@ class Client:
         tell(event="running", generation=options.generation, public=self.public, libzmq=zmq.zmq_version())
         self.open()
 
-    def open(self):
-        self.socket = self.context.socket(zmq.DEALER)
-        self.socket.identity = self.options.identity.encode()
-        self.socket.set_hwm(6000)
-        self.socket.linger = 1000
-        self.socket.immediate = 1
-        self.socket.reconnect_ivl = self.options.reconnect
+    def dealer(self, identity):
+        socket = self.context.socket(zmq.DEALER)
+        socket.identity = identity.encode()
+        socket.set_hwm(6000)
+        socket.linger = 1000
+        socket.immediate = 1
+        socket.reconnect_ivl = self.options.reconnect
         if self.options.serverkey:
-            self.socket.curve_serverkey = key(self.options.serverkey)
-            self.socket.curve_publickey, self.socket.curve_secretkey = key(self.public), key(self.secret)
+            socket.curve_serverkey = key(self.options.serverkey)
+            socket.curve_publickey, socket.curve_secretkey = key(self.public), key(self.secret)
+        return socket
+
+    def connect(self, identity):
+        socket = self.dealer(identity)
+        socket.connect(self.options.address)
+        return socket
+
+    def open(self):
+        self.socket = self.dealer(self.options.identity)
         self.monitor = self.socket.get_monitor_socket()
         self.socket.connect(self.options.address)
 
@@ -202,6 +215,27 @@ class Client:
         args = [self.options.identity, name, json.dumps(contents), "json"]
         return self.call(self.generation.store, "set_config", args, {"trigger_callback": True, "send_update": True})
 
+    def gather(self, size, prefix):
+        """Many more peers with the same key, each subscribed; gives how many were told so."""
+        self.crowd = [self.connect("{}.{}".format(self.options.identity, number)) for number in range(size)]
+        body = self.generation.json({"prefix": prefix, "bus": "", "all_platforms": False})
+        for socket in self.crowd:
+            socket.send_multipart([b"", b"VIP1", b"", b"crowd", b"pubsub", b"subscribe", body])
+        return self.crowd_receives(lambda frames: frames[5:] == [b"request_response", b"true"])
+
+    def crowd_received(self, topic):
+        return self.crowd_receives(lambda frames: frames[5:7] == [b"publish", topic.encode()])
+
+    def crowd_receives(self, fits):
+        """How many of the crowd get a message that fits."""
+        count = 0
+        for socket in self.crowd:
+            while socket.poll(CROWD_PATIENCE_MS):
+                if fits(socket.recv_multipart()):
+                    count += 1
+                    break
+        return count
+
     def do(self, command):
         what = command["do"]
         if what == "send":
@@ -233,6 +267,10 @@ class Client:
             return self.set_config(command["name"], command["contents"])
         elif what == "export":
             self.exports[command["method"]] = command.get("result")
+        elif what == "crowd":
+            return self.gather(command["size"], command["prefix"])
+        elif what == "crowd_received":
+            return self.crowd_received(command["topic"])
         elif what == "reading":
             self.reading = command["on"]
         elif what == "reopen":

@@ -1,0 +1,21 @@
+//! Unmodified Python VOLTTRON against the built server, from outside: agents of modular 11 and of 10 through their own public API, their `vctl`, and a bare
+//! pyzmq peer that speaks byte for byte as the real clients of 6, 9 and 11 were seen to.
+//!
+//! Map: `python` (a program that takes commands and tells what it sees), `agent` (a real agent), `peer` (the bare one), `platform` (the server with an
+//! address and a book of who may connect); the other files hold the tests, one concern each. What they need is made by `tests/support/prepare.sh`.
+
+#![cfg(test)]
+
+mod admission;
+mod agent;
+mod agents;
+mod calls;
+mod one_bus;
+mod peer;
+mod platform;
+mod pubsub;
+mod python;
+mod restart;
+mod router;
+mod store;
+mod vctl;

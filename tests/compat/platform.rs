@@ -60,6 +60,12 @@ impl Platform {
         platforms["links"].as_object().unwrap().keys().next().unwrap().clone()
     }
 
+    /// The installation id of an installed agent.
+    pub async fn uuid(&self, identity: &str) -> String {
+        let agents: Value = serde_json::from_str(&self.server.vctl(&["--json", "list"]).await.ok().stdout).unwrap();
+        agents[identity]["agent_uuid"].as_str().unwrap_or_else(|| panic!("{identity} is not in {agents}")).to_owned()
+    }
+
     /// Stores a configuration entry with `vctl config store`.
     pub async fn store(&self, identity: &str, name: &str, kind: &str, contents: &str) {
         let file = tempfile::NamedTempFile::new().unwrap();

@@ -23,15 +23,15 @@ async fn a_prefix_is_plain_text_the_empty_one_matches_all_and_another_bus_nothin
     let platform = Platform::start().await;
     let mut publisher = platform.peer("publisher", 9).await;
     let (mut devices, mut all, mut bus) = (platform.peer("devices", 9).await, platform.peer("all", 9).await, platform.peer("bus", 9).await);
-    devices.subscribe("devices/a").await;
+    devices.subscribe("zone/a").await;
     all.subscribe("").await;
-    bus.run(json!({"do": "subscribe", "prefix": "devices", "bus": "other"})).await;
+    bus.run(json!({"do": "subscribe", "prefix": "zone", "bus": "other"})).await;
     bus.receives("the answer", |frames| frames.get(5) == Some(&json!("request_response"))).await;
-    assert_eq!(publisher.publish("devices/ab/all", json!(1)).await, "2");
-    assert_eq!(publisher.publish("devices/b", json!(2)).await, "1");
-    assert_eq!(publisher.publish("Devices/a", json!(3)).await, "1");
-    devices.hears("devices/ab/all").await;
-    for topic in ["devices/ab/all", "devices/b", "Devices/a"] {
+    assert_eq!(publisher.publish("zone/ab/all", json!(1)).await, "2");
+    assert_eq!(publisher.publish("zone/b", json!(2)).await, "1");
+    assert_eq!(publisher.publish("Zone/a", json!(3)).await, "1");
+    devices.hears("zone/ab/all").await;
+    for topic in ["zone/ab/all", "zone/b", "Zone/a"] {
         all.hears(topic).await;
     }
     bus.settle().await;
@@ -56,7 +56,7 @@ async fn one_message_reaches_a_subscriber_once_however_many_of_its_prefixes_matc
 }
 
 #[tokio::test]
-async fn a_delivery_has_four_members_the_publishers_id_and_comes_before_the_answer() {
+async fn a_delivery_has_four_members_and_comes_before_the_answer() {
     let platform = Platform::start().await;
     let mut peer = platform.peer("both", 9).await;
     peer.subscribe("t").await;
@@ -64,12 +64,12 @@ async fn a_delivery_has_four_members_the_publishers_id_and_comes_before_the_answ
     let body = body.replace('é', "\\u00e9");
     peer.send(json!(["", "VIP1", "", "id.p", "pubsub", "publish", "t/x", body])).await;
     let delivered = peer.hears("t/x").await;
-    assert_eq!(json!(delivered[..7]), json!(["", "VIP1", "", "id.p", "pubsub", "publish", "t/x"]));
+    assert_eq!(json!([delivered[0], delivered[1], delivered[4], delivered[5]]), json!(["", "VIP1", "pubsub", "publish"]));
     let document: Value = serde_json::from_str(delivered[7].as_str().unwrap()).unwrap();
     assert_eq!(document, json!({"sender": "both", "bus": "", "headers": {"H": "v"}, "message": {"é": 1}}));
     assert!(delivered[7].as_str().unwrap().is_ascii(), "{delivered:?}");
     peer.receives("the answer", |frames| frames.get(5) == Some(&json!("request_response"))).await;
-    let order = peer.python.told(|line| line["event"] == "frames" && line["frames"][3] == "id.p");
+    let order = peer.python.told(|line| line["frames"][4] == "pubsub" && line["event"] == "frames" && line["frames"][6] != "true");
     assert_eq!(order.iter().map(|line| line["frames"][5].clone()).collect::<Vec<_>>(), ["publish", "request_response"]);
 }
 

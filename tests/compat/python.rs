@@ -57,7 +57,13 @@ impl Installed {
                 command.env_remove(&key);
             }
         }
-        command.env("VOLTTRON_HOME", home).env("HOME", home).env("_LAUNCHED_BY_PLATFORM", "1").env("PYTHONDONTWRITEBYTECODE", "1");
+        // Modular `vctl` writes a log file where it stands.
+        command
+            .current_dir(home)
+            .env("VOLTTRON_HOME", home)
+            .env("HOME", home)
+            .env("_LAUNCHED_BY_PLATFORM", "1")
+            .env("PYTHONDONTWRITEBYTECODE", "1");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         command
     }
@@ -72,7 +78,8 @@ struct Line {
 pub struct Python {
     name: String,
     child: Child,
-    stdin: ChildStdin,
+    /// Absent once it was told to end.
+    stdin: Option<ChildStdin>,
     lines: Arc<Mutex<Vec<Line>>>,
     errors: Arc<Mutex<String>>,
     readers: Vec<JoinHandle<()>>,
@@ -108,7 +115,7 @@ impl Python {
 
     pub fn run(name: &str, mut command: Command) -> Self {
         let mut child = command.spawn().unwrap();
-        let stdin = child.stdin.take().unwrap();
+        let stdin = child.stdin.take();
         let (lines, errors) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(String::new())));
         let told = Arc::clone(&lines);
         let keep = move |line: String| {
@@ -130,7 +137,8 @@ impl Python {
 
     /// Sends a command and gives its number.
     pub async fn send(&mut self, command: &Value) -> u64 {
-        self.stdin.write_all(format!("{command}\n").as_bytes()).await.unwrap_or_else(|error| panic!("{error}: {self:?}"));
+        let written = self.stdin.as_mut().unwrap().write_all(format!("{command}\n").as_bytes()).await;
+        written.unwrap_or_else(|error| panic!("{error}: {self:?}"));
         self.commands += 1;
         self.commands - 1
     }
@@ -188,11 +196,9 @@ impl Python {
     }
 
     /// Closes its input and waits for its end.
-    pub async fn end(self) {
-        let line = |line: &Value| line["event"] == "ended";
-        let mut this = self;
-        this.stdin.shutdown().await.unwrap();
-        this.line("its end", PATIENCE, line).await;
+    pub async fn end(mut self) {
+        drop(self.stdin.take());
+        self.line("its end", PATIENCE, |line| line["event"] == "ended").await;
     }
 }
 

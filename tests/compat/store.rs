@@ -47,9 +47,9 @@ async fn a_real_agent_starts_with_its_entries_and_hears_of_every_change() {
 }
 
 #[tokio::test]
-async fn pushes_carry_the_action_the_name_and_the_contents_from_the_name_that_was_asked() {
+async fn pushes_carry_the_action_the_name_and_the_contents_from_a_user_that_may_push() {
     let platform = Platform::start().await;
-    for (generation, store) in [(6, "config.store"), (9, "config.store"), (11, "platform.config_store")] {
+    for generation in [6, 9, 11] {
         let identity = format!("pushed{generation}");
         let mut peer = platform.peer(&identity, generation).await;
         let started = peer.run(json!({"do": "start"})).await;
@@ -74,13 +74,13 @@ async fn pushes_carry_the_action_the_name_and_the_contents_from_the_name_that_wa
             json!({"*args": ["DELETE_ALL", null], "**kwargs": {"trigger_callback": true}}),
         ];
         for ((sender, request), expected) in requests.iter().zip(expected) {
-            assert_eq!((sender, &request["params"]), (&json!(store), &expected), "generation {generation}");
+            assert_eq!((sender, &request["params"]), (&json!("config.store"), &expected), "generation {generation}");
             assert!(request["id"].is_string(), "{request}");
         }
         for push in &pushes {
             let user = push["frames"][2].as_str().unwrap();
             let capabilities = peer.call("platform.auth", "get_user_to_capabilities", json!([])).await["result"][user].clone();
-            let is_request = push["frames"][5].as_str().unwrap().contains("\"method\"");
+            let is_request = push["frames"][5].as_str().unwrap().contains("\"method\":\"config.");
             assert!(!is_request || capabilities.get("sync_agent_config").is_some(), "{user} may push: {capabilities}");
         }
     }
@@ -120,7 +120,7 @@ async fn what_cannot_be_stored_is_refused_with_the_words_that_tools_look_for() {
         let text = |value: &Value| value.as_str().unwrap_or_else(|| panic!("{answer}")).to_owned();
         (text(&error["exception.py"]["exc_type"]), text(&error["detail"]))
     };
-    assert!(refused("bad", "{oops", "json").await.0.ends_with("JSONDecodeError"));
+    assert_eq!(refused("bad", "{oops", "json").await.0, "builtins.ValueError");
     assert_eq!(refused("scalar", "5", "json").await.0, "builtins.ValueError");
     assert_eq!(refused("kind", "{}", "yaml").await.0, "builtins.ValueError");
     assert_eq!(refused("loop", r#"{"me": "config://loop"}"#, "json").await.1, "Recursive configuration references detected.");

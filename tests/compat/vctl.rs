@@ -9,7 +9,7 @@ use crate::python::{Installed, PATIENCE};
 async fn it_lists_peers_agents_and_their_status() {
     let platform = Platform::demo().await;
     let peers = platform.vctl11(&["peerlist"]).await.ok().stdout;
-    for identity in ["control.connection", "platform.auth", "platform.control", "platform.driver", "platform.historian"] {
+    for identity in ["control.connection", "platform.auth", "control", "platform.driver", "platform.historian"] {
         assert!(peers.lines().any(|line| line == identity), "{identity}: {peers}");
     }
     let status = platform.vctl11(&["status"]).await.ok();
@@ -19,7 +19,7 @@ async fn it_lists_peers_agents_and_their_status() {
     let told = platform.vctl11(&["--json", "status"]).await.ok().stdout;
     let told: Value = serde_json::from_str(&told).unwrap_or_else(|error| panic!("{error}: {told}"));
     assert_eq!(told["platform.driver"]["identity"], "platform.driver", "{told}");
-    let health = platform.vctl11(&["health", "--name", "platformdriver*"]).await.ok();
+    let health = platform.vctl11(&["health", &platform.uuid("platform.driver").await]).await.ok();
     let health: Value = serde_json::from_str(&health.stdout).unwrap_or_else(|error| panic!("{error}: {health:?}"));
     assert_eq!((&health["peer"], &health["message"]), (&json!("platform.driver"), &json!("GOOD")), "{health}");
 }
@@ -27,9 +27,8 @@ async fn it_lists_peers_agents_and_their_status() {
 #[tokio::test]
 async fn it_stops_starts_tags_and_enables_an_agent() {
     let platform = Platform::demo().await;
-    let agents = platform.server.vctl(&["--json", "list"]).await.ok().stdout;
-    let agents: Value = serde_json::from_str(&agents).unwrap();
-    let uuid = agents["listener"]["agent_uuid"].as_str().unwrap_or_else(|| panic!("{agents}"));
+    let uuid = platform.uuid("listener").await;
+    let uuid = uuid.as_str();
     let stopped = platform.vctl11(&["stop", uuid]).await.ok().stdout;
     assert!(stopped.starts_with(&format!("Stopping {uuid} ")), "{stopped}");
     platform.peer_is_listed("listener", false).await;
@@ -93,7 +92,7 @@ async fn it_tells_the_methods_of_every_peer() {
     let platform = Platform::start().await;
     let _agent = platform.agent(Installed::Ten, "ten", &[]).await;
     let told = platform.vctl11(&["rpc", "list"]).await.ok().stdout;
-    for part in ["platform.control\n", "\tlist_agents\n", "platform.config_store\n", "\tset_config\n", "ten\n", "\techo\n"] {
+    for part in ["control\n", "\tlist_agents\n", "config.store\n", "\tset_config\n", "ten\n", "\techo\n"] {
         assert!(told.contains(part), "{part:?} is not in {told}");
     }
 }

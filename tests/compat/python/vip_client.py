@@ -236,13 +236,24 @@ class Client:
                     break
         return count
 
+    def flood(self, frames, times):
+        """Sends as fast as it can, reading meanwhile, until an error comes; gives how many it sent."""
+        for count in range(times):
+            while not self.socket.poll(0, zmq.POLLOUT) & zmq.POLLOUT or self.socket.poll(0, zmq.POLLIN):
+                if self.socket.poll(100, zmq.POLLIN):
+                    received = self.socket.recv_multipart()
+                    self.received(received)
+                    if received[4] == b"error":
+                        return count
+            self.socket.send_multipart(frames)
+        return times
+
     def do(self, command):
         what = command["do"]
         if what == "send":
             self.send(command["frames"])
-        elif what == "repeat":
-            for _ in range(command["times"]):
-                self.socket.send_multipart([self.encode(frame) for frame in command["frames"]])
+        elif what == "flood":
+            return self.flood([self.encode(frame) for frame in command["frames"]], command["times"])
         elif what == "hello":
             self.hello()
         elif what == "start":

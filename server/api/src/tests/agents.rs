@@ -207,7 +207,7 @@ async fn health_and_logs_of_an_agent() {
     assert_eq!(health.as_object().unwrap().keys().collect::<Vec<_>>(), ["status", "context", "last_updated"]);
     api.get(&agent("nobody", "/health")).await.expect(400);
     let all = api.get(&format!("{P}/health")).await.expect(200).json();
-    assert!(all["a"]["peer"] == "a" && all["control"]["service_agent"] == true, "{all}");
+    assert!(all["a"]["peer"] == "a" && all["a"]["service_agent"] == false && all["control"]["service_agent"] == true, "{all}");
     let line = |text: &str| vt_services::NewLogLine {
         at: vt_types::Timestamp::default(),
         identity: Some("a".to_owned()),

@@ -16,12 +16,11 @@ pub fn agent(cx: &Cx, agent: &str) -> Answer {
 /// `P/health`.
 pub fn platform(cx: &Cx) -> Answer {
     cx.only_get()?;
-    let installed = cx.services().agents.list();
+    let services = cx.services().health.services();
     let all = cx.services().health.all().into_iter().map(|(identity, view)| {
-        let service = !installed.iter().any(|agent| agent.identity == identity);
         let entry = json!({
             "peer": identity,
-            "service_agent": service,
+            "service_agent": services.contains(&identity),
             "connected": text(view.connected),
             "last_heartbeat": text(view.last_heartbeat),
             "status": view.status.as_str(),

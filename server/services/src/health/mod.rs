@@ -8,7 +8,7 @@ mod rpc;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::{Semaphore, broadcast};
 use vt_agent::{AgentContext, Event, Events};
 use vt_backends::{InstalledAgent, RunState};
-use vt_bus::{PeerEvent, SubscribeError};
+use vt_bus::{PeerEvent, PeerKind, SubscribeError};
 use vt_types::timestamp::{self, Timestamp};
 use vt_types::{Identity, Params, Publication, StatusWord, TopicPrefix};
 
@@ -141,6 +141,13 @@ impl PlatformHealth {
     #[must_use]
     pub fn all(&self) -> BTreeMap<Identity, HealthView> {
         self.peers.read().iter().map(|(identity, peer)| (identity.clone(), peer.view.clone())).collect()
+    }
+
+    /// The connected peers that are services of the platform itself, which agents of others are not.
+    #[must_use]
+    pub fn services(&self) -> BTreeSet<Identity> {
+        let peers = self.context.peer().bus().peer_infos().into_iter();
+        peers.filter(|peer| peer.kind == PeerKind::Service).map(|peer| peer.identity).collect()
     }
 
     /// The worst word of all connected peers and of all agents that ought to run, with reasons.

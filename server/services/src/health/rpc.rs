@@ -1,12 +1,10 @@
 //! What `platform.health` answers. Source: vip-zmq.md §6.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::Local;
 use serde_json::{Map, Value, json};
 use vt_agent::MethodTable;
-use vt_bus::PeerKind;
 use vt_types::identity::known;
 use vt_types::timestamp::Timestamp;
 
@@ -24,7 +22,7 @@ pub(crate) fn export(health: &Arc<PlatformHealth>) -> MethodTable {
 }
 
 fn platform_health(health: &PlatformHealth) -> Value {
-    let kinds: BTreeMap<_, _> = health.context.peer().bus().peer_infos().into_iter().map(|peer| (peer.identity, peer.kind)).collect();
+    let services = health.services();
     let mut answer = Map::new();
     for (identity, view) in health.all() {
         if matches!(identity.as_str(), known::CONTROL_CONNECTION | known::CONTROL_LOCAL) {
@@ -32,7 +30,7 @@ fn platform_health(health: &PlatformHealth) -> Value {
         }
         let mut entry = Map::new();
         entry.insert("peer".to_owned(), json!(identity));
-        entry.insert("service_agent".to_owned(), json!(kinds.get(&identity) == Some(&PeerKind::Service)));
+        entry.insert("service_agent".to_owned(), json!(services.contains(&identity)));
         entry.insert("connected".to_owned(), json!(view.connected.map(naive_local)));
         if let Some(heartbeat) = view.last_heartbeat {
             entry.insert("last_heartbeat".to_owned(), json!(naive_local(heartbeat)));

@@ -57,9 +57,11 @@ finish() {
 }
 
 limit=45m
+features=()
 if [ "$length" = long ]; then
     export VT_LONG=1
     limit=6h
+    features=(--features vt-tests/compat)
 fi
 export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-never}"
 
@@ -71,11 +73,11 @@ VT_TEST_CHROMIUM="$(command -v chromium)"
 export VT_TEST_CHROMIUM
 
 step format cargo fmt --all --check || true
-step lint cargo clippy --workspace --all-targets --locked -- -D warnings || true
+step lint cargo clippy --workspace --all-targets --locked "${features[@]}" -- -D warnings || true
 # Tests and binaries in one go, so that both share one resolution of features and nothing is built twice.
-step build cargo build --workspace --lib --bins --tests --locked || finish
+step build cargo build --workspace --lib --bins --tests --locked "${features[@]}" || finish
 start_postgres
-step tests cargo test --workspace --locked --no-fail-fast || true
+step tests cargo test --workspace --locked --no-fail-fast "${features[@]}" || true
 stop_postgres
 step browser node --test --test-concurrency=1 --test-reporter=spec tests/browser/*.test.mjs || true
 finish

@@ -48,6 +48,11 @@ fn export_questions(table: &mut MethodTable, exported: &Exported) {
         agents.kinds().into_iter().map(kind).collect()
     });
     let agents = Arc::clone(&exported.agents);
+    table.method("serverkey").doc("The platform's public key, which peers connect with.").to(move |_| {
+        let auth = Arc::clone(&agents.inner.deps.peer_auth);
+        async move { auth.server_pair().await.map(|pair| json!(pair.public.to_string())).map_err(ServiceError::into_rpc) }
+    });
+    let agents = Arc::clone(&exported.agents);
     table
         .method("status_agents")
         .doc("Agents that were started: uuid, name, [pid, exit code], and with an argument the identity.")

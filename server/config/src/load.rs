@@ -73,7 +73,10 @@ impl Context<'_> {
         Self::warn_of_buses(values, message_bus);
         let setup_mode = values.boolean("setup-mode", false);
         if setup_mode {
-            values.warn("setup-mode", "exchanging keys with other platforms is not available yet; the platform starts as usual");
+            values.warn(
+                "setup-mode",
+                "every unknown key is let in and kept in auth.json; exchanging keys with other platforms is not available yet",
+            );
         }
         let allow_auth = values.boolean("allow-auth", true);
         if !allow_auth {

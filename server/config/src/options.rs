@@ -125,7 +125,12 @@ pub const OPTIONS: &[OptionSpec] = &[
     ),
     theirs("resource-monitor", OptionKind::Unused, "", PACKAGE),
     theirs("restricted", OptionKind::Unused, "", PACKAGE),
-    theirs("setup-mode", OptionKind::Bool, "False", "Exchange keys with other platforms; not available yet."),
+    theirs(
+        "setup-mode",
+        OptionKind::Bool,
+        "False",
+        "Let unknown keys in and add them to auth.json; exchanging keys with other platforms is not available yet.",
+    ),
     theirs("subscribe-address", OptionKind::Unused, "", LEGACY),
     theirs("verboseness", OptionKind::Number, "30", "Lowest level logged: 10 debug, 20 info, 30 warning, 40 error."),
     theirs("verify", OptionKind::Unused, "", PACKAGE),

@@ -9,6 +9,7 @@
 mod admission;
 mod agent;
 mod agents;
+mod authz;
 mod calls;
 mod one_bus;
 mod peer;

@@ -1,6 +1,8 @@
 //! `vctl` against a running and an absent server: output, exit codes and effects.
 
+mod auth;
 mod bus;
+mod certificates;
 mod down;
 mod help;
 mod scripts;

@@ -87,6 +87,16 @@ impl MethodTable {
         self.methods.keys().cloned().collect()
     }
 
+    /// Runs a method without a bus, as if `from` called it.
+    ///
+    /// # Errors
+    /// What the method raises, or that there is none.
+    pub async fn call(&self, from: &Identity, method: &str, params: Params) -> Result<Value, RpcError> {
+        let found = self.find(method).cloned().ok_or_else(|| RpcError::MethodNotFound(method.to_owned()))?;
+        let by = Caller { from: from.clone(), user_id: Arc::from(from.as_str()), user: None };
+        (found.handler)(found.bind(by, params)?).await
+    }
+
     pub(crate) fn find(&self, name: &str) -> Option<&Arc<Method>> {
         self.methods.get(name)
     }
@@ -260,11 +270,7 @@ mod tests {
     }
 
     async fn call(method: &str, params: Params) -> Result<Value, RpcError> {
-        let table = table();
-        let method = table.find(method).unwrap();
-        let by = Caller { from: Identity::known("x"), user_id: Arc::from("x"), user: None };
-        let call = method.bind(by, params)?;
-        (method.handler)(call).await
+        table().call(&Identity::known("x"), method, params).await
     }
 
     fn kwargs(value: &Value) -> Map<String, Value> {
@@ -282,6 +288,7 @@ mod tests {
         assert_eq!(call("strict", many).await.unwrap_err().to_string(), "strict() takes 1 positional arguments but 2 were given");
         let odd = Params::keyword(kwargs(&json!({"a": 1, "z": 1})));
         assert_eq!(call("strict", odd).await.unwrap_err().to_string(), "strict() got an unexpected keyword argument 'z'");
+        assert_eq!(call("none", Params::none()).await, Err(RpcError::MethodNotFound("none".to_owned())));
         let wrong = call("strict", Params::positional(vec![json!("one")])).await.unwrap_err();
         assert!(wrong.to_string().starts_with("strict(): 'a' does not fit: "), "{wrong}");
     }

@@ -28,6 +28,7 @@ pub use repositories::installations::{
     AgentSource, EntryPoint, Generation, InstallationRepository, InstalledAgent, NewInstallation, PythonSource,
 };
 pub use repositories::keys::{KeyOwner, KeyRepository, KnownHost};
+pub use repositories::peer_auth::authz::{Access, AgentAuthz, AgentGroup, Authz, AuthzError, HeldRole, Powers, RpcPower};
 pub use repositories::peer_auth::capabilities::{Capabilities, Grant};
 pub use repositories::peer_auth::entry::{AuthEntry, EntryError, Field, Mechanism};
 pub use repositories::peer_auth::named::Named;

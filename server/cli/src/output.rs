@@ -14,6 +14,11 @@ pub fn line(text: &str) {
     print(&format!("{text}\n"));
 }
 
+/// Prints to standard error.
+pub fn hint(text: &str) {
+    write_to(std::io::stderr().lock(), text);
+}
+
 /// Prints a line to standard error.
 pub fn complain(text: &str) {
     write_to(std::io::stderr().lock(), &format!("{text}\n"));

@@ -5,7 +5,10 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, IsTerminal};
 
-use crate::output::{line, print};
+use crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
+use crossterm::terminal::{disable_raw_mode, enable_raw_mode};
+
+use crate::output::{hint, line, print};
 
 /// Asks, or knows.
 #[derive(Debug, Default)]
@@ -90,19 +93,67 @@ impl Prompt {
     }
 }
 
-/// A line of standard input without its end; `None` at its end.
+/// A line of standard input without its end; `None` at its end. One that comes through a pipe is followed by a new line in the output.
 pub fn read_line() -> Result<Option<String>, PromptError> {
+    let answer = input()?;
+    // What is typed at a terminal is echoed with its end; what comes through a pipe is not.
+    if answer.is_some() && !std::io::stdin().is_terminal() {
+        line("");
+    }
+    Ok(answer)
+}
+
+/// The same without anything in the output, as Python's `input()`.
+pub fn input() -> Result<Option<String>, PromptError> {
     let mut answer = String::new();
     match std::io::stdin().lock().read_line(&mut answer) {
         Ok(0) => Ok(None),
-        Ok(_) => {
-            // What is typed at a terminal is echoed with its end; what comes through a pipe is not.
-            if !std::io::stdin().is_terminal() {
-                line("");
-            }
-            Ok(Some(answer.trim_end_matches(['\n', '\r']).to_owned()))
-        }
+        Ok(_) => Ok(Some(answer.trim_end_matches(['\n', '\r']).to_owned())),
         Err(error) => Err(PromptError::Input(error.to_string())),
+    }
+}
+
+/// Asks for something that nobody else shall see while it is typed.
+pub fn secret(question: &str) -> Result<String, PromptError> {
+    let failed = |error: std::io::Error| PromptError::Input(error.to_string());
+    let typed = {
+        // Before the question, so that nothing of a quick answer is shown.
+        enable_raw_mode().map_err(failed)?;
+        let _raw = Raw;
+        hint(question);
+        typed().map_err(failed)
+    };
+    hint("\n");
+    typed?.ok_or_else(|| PromptError::Unanswered(question.trim_end_matches([':', ' ']).to_owned()))
+}
+
+/// A terminal that shows nothing; dropping it gives the terminal back.
+struct Raw;
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        // There is nobody to tell if the terminal is gone.
+        drop(disable_raw_mode());
+    }
+}
+
+/// What is typed until Enter; `None` after Ctrl-C or Ctrl-D.
+fn typed() -> std::io::Result<Option<String>> {
+    let mut text = String::new();
+    loop {
+        let Event::Key(key) = event::read()? else { continue };
+        if key.kind == KeyEventKind::Release {
+            continue;
+        }
+        match key.code {
+            KeyCode::Enter => return Ok(Some(text)),
+            // What was typed before this program listened has its line ends already.
+            KeyCode::Char('j') if key.modifiers.contains(KeyModifiers::CONTROL) => return Ok(Some(text)),
+            KeyCode::Char('c' | 'd') if key.modifiers.contains(KeyModifiers::CONTROL) => return Ok(None),
+            KeyCode::Char(c) => text.push(c),
+            KeyCode::Backspace => drop(text.pop()),
+            _ => {}
+        }
     }
 }
 

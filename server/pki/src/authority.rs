@@ -1,4 +1,4 @@
-//! The platform's own root CA, and the server certificate that its web listener shows. Keys are ECDSA P-256; serial numbers are 16 random
+//! The platform's own root CA, and what it issues: the certificate that its web listener shows, and those that people ask for. Keys are ECDSA P-256; serial numbers are 16 random
 //! bytes; a certificate begins ten minutes before the moment given, because clocks of browsers and buildings differ.
 //! Source: RFC 5280; certificate names as in VOLTTRON `certs.py` (`<instance>-root-ca`, `<instance>.platform_web-server`).
 
@@ -25,6 +25,17 @@ const COMMON_NAME_CHARS_MAX: usize = 64;
 /// Longest host name, in bytes (RFC 1035).
 const HOST_BYTES_MAX: usize = 253;
 
+/// What a certificate is made for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Profile {
+    /// Issues leaves, but no further authorities.
+    Authority,
+    /// Proves a client: an agent, a link, an administrator.
+    Client,
+    /// Proves a server under these names and addresses.
+    Server(Vec<String>),
+}
+
 /// Common name of an instance's root CA: `<instance>-root-ca`; also the stem of its file names.
 #[must_use]
 pub fn root_ca_name(instance: &str) -> String {
@@ -35,6 +46,12 @@ pub fn root_ca_name(instance: &str) -> String {
 #[must_use]
 pub fn web_server_name(instance: &str) -> String {
     format!("{instance}.platform_web-server")
+}
+
+/// Common name of an agent's certificate: `<instance>.<identity>`; also the stem of its file names.
+#[must_use]
+pub fn agent_name(instance: &str, identity: &str) -> String {
+    format!("{instance}.{identity}")
 }
 
 /// A certificate with its key.
@@ -107,17 +124,42 @@ impl Authority {
     /// # Errors
     /// [`PkiError::HostName`] names the first bad host; [`PkiError::AuthorityExpired`]; otherwise as [`Authority::generate`].
     pub fn issue_web_server(&self, instance: &str, hosts: &[String], now: Timestamp) -> Result<Issued, PkiError> {
+        self.issue(&web_server_name(instance), &Profile::Server(hosts.to_vec()), SERVER_DAYS, now)
+    }
+
+    /// Issues a certificate of this name. It lasts `days`, or as long as the CA when that ends earlier; the other parts of its subject are the
+    /// CA's own.
+    ///
+    /// # Errors
+    /// As [`Authority::issue_web_server`]; [`PkiError::Time`] for a life without an end.
+    pub fn issue(&self, common_name: &str, profile: &Profile, days: i64, now: Timestamp) -> Result<Issued, PkiError> {
         if !self.facts.is_valid_at(now) {
             let CertificateFacts { subject, not_before, not_after, .. } = self.facts.clone();
             return Err(PkiError::AuthorityExpired { subject, not_before, not_after });
         }
         let pair = KeyPair::generate()?;
-        let end = (now + Duration::days(SERVER_DAYS)).min(self.facts.not_after);
-        let mut params = params(&web_server_name(instance), now, end)?;
-        params.subject_alt_names = alternative_names(hosts)?;
-        params.is_ca = IsCa::ExplicitNoCa;
+        let wanted = Duration::try_days(days).and_then(|life| now.checked_add_signed(life)).ok_or(PkiError::Time(now))?;
+        let mut params = params(common_name, now, wanted.min(self.facts.not_after))?;
+        let common = std::mem::take(&mut params.distinguished_name);
+        for (key, value) in &self.facts.subject_parts {
+            params.distinguished_name.push(dn_type(key), value.as_str());
+        }
+        common.iter().for_each(|(kind, value)| params.distinguished_name.push(kind.clone(), value.clone()));
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        match profile {
+            Profile::Authority => {
+                params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+                params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+            }
+            Profile::Client => params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth],
+            Profile::Server(hosts) => {
+                params.subject_alt_names = alternative_names(hosts)?;
+                params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+            }
+        }
+        if *profile != Profile::Authority {
+            params.is_ca = IsCa::ExplicitNoCa;
+        }
         params.use_authority_key_identifier_extension = true;
         let issuer = Issuer::from_ca_cert_pem(&self.certificate_pem, read_pair(self.key.as_str())?)?;
         let certificate_pem = params.signed_by(&pair, &issuer)?.pem();
@@ -138,6 +180,16 @@ fn params(common_name: &str, now: Timestamp, end: Timestamp) -> Result<Certifica
     params.not_after = epoch + since_epoch(end)?;
     params.serial_number = Some(random_serial());
     Ok(params)
+}
+
+fn dn_type(key: &str) -> DnType {
+    match key {
+        "C" => DnType::CountryName,
+        "ST" => DnType::StateOrProvinceName,
+        "L" => DnType::LocalityName,
+        "O" => DnType::OrganizationName,
+        _ => DnType::OrganizationalUnitName,
+    }
 }
 
 /// 31 December 9999, the last day that X.509 can express, leaves room for ten years more than any sensible clock shows.

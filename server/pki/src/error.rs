@@ -58,6 +58,12 @@ pub enum PkiError {
     /// The moment lies outside the years that certificates can express here.
     #[error("the clock shows {0}, outside of the years 1970 to 9999; set the machine's clock")]
     Time(vt_types::Timestamp),
+    /// An archive without a password would give its key to everybody.
+    #[error("the password must not be empty")]
+    EmptyPassword,
+    /// The archive could not be made.
+    #[error("the archive could not be made: {0}")]
+    Archive(String),
     /// The cryptographic library failed.
     #[error("the certificate could not be made")]
     Generate(#[from] rcgen::Error),

@@ -17,6 +17,21 @@ use x509_parser::x509::X509Name;
 
 use crate::error::PkiError;
 
+/// What a certificate may be used for, as its extensions say. The words are those of VOLTTRON's `cert show`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Issues others.
+    Authority,
+    /// Proves a client.
+    Client,
+    /// Belongs to one that issues nothing, and says no more.
+    Leaf,
+    /// Proves a server.
+    Server,
+    /// Says nothing.
+    Unknown,
+}
+
 /// What a certificate says. Texts are as written by whoever issued it: escape them before showing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificateFacts {
@@ -26,6 +41,12 @@ pub struct CertificateFacts {
     pub common_name: Option<String>,
     /// Issuer, such as `CN=volttron1-root-ca`.
     pub issuer: String,
+    /// Common name of the issuer.
+    pub issuer_common_name: Option<String>,
+    /// Further parts of the subject: `C`, `ST`, `L`, `O` and `OU`, in the order of the certificate.
+    pub subject_parts: Vec<(&'static str, String)>,
+    /// What it may be used for.
+    pub purpose: Purpose,
     /// Serial number, hexadecimal pairs joined by colons.
     pub serial: String,
     /// First moment of validity, UTC.
@@ -72,6 +93,13 @@ impl CertificateFacts {
         })
     }
 
+    /// The serial number as a decimal number; `None` for one of more than 16 bytes.
+    #[must_use]
+    pub fn serial_number(&self) -> Option<u128> {
+        let digits: String = self.serial.split(':').collect();
+        u128::from_str_radix(&digits, 16).ok()
+    }
+
     /// Whether `authority` may issue, bears the name that this certificate gives as issuer, and signed it.
     #[must_use]
     pub fn was_issued_by(&self, authority: &Self) -> bool {
@@ -113,7 +141,7 @@ pub(crate) fn public_key(der: &[u8]) -> Result<Vec<u8>, PkiError> {
     Ok(certificate.public_key().subject_public_key.data.to_vec())
 }
 
-fn blocks(pem: &str) -> impl Iterator<Item = Result<Vec<u8>, PkiError>> + '_ {
+pub(crate) fn blocks(pem: &str) -> impl Iterator<Item = Result<Vec<u8>, PkiError>> + '_ {
     Pem::iter_from_buffer(pem.as_bytes()).filter_map(|block| match block {
         Ok(block) => {
             matches!(block.label.as_str(), "CERTIFICATE" | "X509 CERTIFICATE" | "TRUSTED CERTIFICATE").then_some(Ok(block.contents))
@@ -130,6 +158,9 @@ fn read_der(der: &[u8]) -> Result<CertificateFacts, PkiError> {
         subject: certificate.subject().to_string(),
         common_name: common_name(certificate.subject()),
         issuer: certificate.issuer().to_string(),
+        issuer_common_name: common_name(certificate.issuer()),
+        subject_parts: subject_parts(certificate.subject()),
+        purpose: purpose(&certificate),
         serial: certificate.raw_serial_as_string(),
         not_before: time(certificate.validity().not_before)?,
         not_after: time(certificate.validity().not_after)?,
@@ -144,6 +175,33 @@ fn read_der(der: &[u8]) -> Result<CertificateFacts, PkiError> {
 
 fn common_name(name: &X509Name<'_>) -> Option<String> {
     name.iter_common_name().next().and_then(|part| part.as_str().ok()).map(str::to_owned)
+}
+
+fn subject_parts(name: &X509Name<'_>) -> Vec<(&'static str, String)> {
+    let parts = name.iter_attributes().filter_map(|part| {
+        let key = match part.attr_type().to_id_string().as_str() {
+            "2.5.4.6" => "C",
+            "2.5.4.8" => "ST",
+            "2.5.4.7" => "L",
+            "2.5.4.10" => "O",
+            "2.5.4.11" => "OU",
+            _ => return None,
+        };
+        Some((key, part.as_str().ok()?.to_owned()))
+    });
+    parts.collect()
+}
+
+fn purpose(certificate: &X509Certificate<'_>) -> Purpose {
+    let Ok(Some(basic)) = certificate.basic_constraints() else { return Purpose::Unknown };
+    if basic.value.ca {
+        return Purpose::Authority;
+    }
+    match certificate.extended_key_usage() {
+        Ok(Some(usage)) if usage.value.server_auth => Purpose::Server,
+        Ok(Some(usage)) if usage.value.client_auth => Purpose::Client,
+        _ => Purpose::Leaf,
+    }
 }
 
 fn alternative_names(certificate: &X509Certificate<'_>) -> (Vec<String>, Vec<IpAddr>) {

@@ -39,7 +39,7 @@ pub use health::{HealthView, PlatformHealth, RollUp};
 pub use history::{ChartSeries, History, HistoryQuery, Series};
 pub use live::{Live, LiveEvent, LiveFrame, LiveSession, LiveStream};
 pub use logs::{LogBook, LogLevel, LogLine, NewLogLine};
-pub use peer_auth::{Admission, PeerAuth, PeerAuthConfig, PendingAttempt};
+pub use peer_auth::{Admission, PeerAuth, PeerAuthConfig, PendingAttempt, RestingAuth};
 // Edges know only this crate and `types`; these words of `backends` are part of what services say.
 pub use tools::{Listening, Tools};
 pub use vt_backends::packages::PACKAGE_BYTES_MAX;

@@ -1,7 +1,9 @@
 //! Who may connect, publish and call what: an interceptor of the bus, so that it holds for every way in.
 //!
 //! - Peers from outside may not take the identity of a service, save command line tools that proved to be such.
-//! - Protected topics (vip-zmq.md §5.4) need the capabilities of the publisher's user; services, tools and administrators hold all.
+//! - Protected topics (vip-zmq.md §5.4) need the capabilities of the publisher's user; services, tools and administrators hold all. Those that
+//!   the modular generation protects need its rights, also for peers from outside that subscribe; as there, a shorter prefix is not looked at.
+//! - Rights of the modular generation let agents call methods of services that others may not.
 //! - People without `admin` may not call `platform.auth`, `config.store` and what changes something in `control` (web.md §2.6).
 //! - Agents change configurations with `edit_config_store` and entries of peers with `allow_auth_modifications`. Agents outside this process
 //!   start, stop, install and remove others with `control_agents` (ours: VOLTTRON 9 leaves `control` open to every peer, the modular
@@ -18,10 +20,10 @@ use arc_swap::ArcSwap;
 use regex::Regex;
 use serde_json::{Map, Value, json};
 use vt_backends::repositories::Stamp;
-use vt_backends::{PolicyRepository, ProtectedTopic, RepositoryError};
+use vt_backends::{Access, PolicyRepository, ProtectedTopic, RepositoryError};
 use vt_bus::{Interceptor, PeerKind, PeerRef, Refusal};
 use vt_types::identity::known;
-use vt_types::{Identity, RpcRequest, Topic};
+use vt_types::{Identity, RpcRequest, Topic, TopicPrefix};
 
 use crate::peer_auth::rights::Arguments;
 use crate::peer_auth::{AUTH_CAPABILITY, Admission, CONTROL_CAPABILITY};
@@ -57,17 +59,28 @@ const CONTROL_TELLS: &[&str] = &[
 
 /// Methods of `platform.auth` that change something.
 const AUTH_CHANGES: &[&str] = &[
+    "add_agents_to_group",
     "add_rpc_authorizations",
     "approve_authorization",
     "approve_authorization_failure",
     "auth_file.add",
+    "auth_file.add_group",
+    "auth_file.add_role",
     "auth_file.remove_by_credentials",
     "auth_file.remove_by_index",
     "auth_file.remove_by_indices",
+    "auth_file.remove_group",
+    "auth_file.remove_role",
     "auth_file.set_groups",
     "auth_file.set_roles",
     "auth_file.update_by_index",
+    "auth_file.update_group",
+    "auth_file.update_role",
     "create_credentials",
+    "create_or_merge_agent_authz",
+    "create_or_merge_agent_group",
+    "create_or_merge_role",
+    "create_protected_topics",
     "delete_authorization",
     "delete_authorization_failure",
     "delete_rpc_authorizations",
@@ -75,8 +88,16 @@ const AUTH_CHANGES: &[&str] = &[
     "deny_authorization_failure",
     "get_authorization",
     "get_authorization_status",
+    "known_hosts.add",
+    "known_hosts.remove",
     "remove_agent",
+    "remove_agent_authorization",
+    "remove_agent_authz",
+    "remove_agent_group",
+    "remove_agents_from_group",
     "remove_credentials",
+    "remove_protected_topics",
+    "remove_role",
 ];
 /// What each agent of VOLTTRON 9 calls at its start about its own methods.
 const OWN_METHODS: &str = "update_id_rpc_authorizations";
@@ -160,7 +181,7 @@ impl Policy {
 
     /// Whether publishing on a topic needs anything.
     pub fn is_protected(&self, topic: &str) -> bool {
-        find(&self.protected.load(), topic).is_some()
+        find(&self.protected.load(), topic).is_some() || self.peers.protects(topic)
     }
 
     /// Whether a user may publish on a topic.
@@ -168,6 +189,9 @@ impl Policy {
     /// # Errors
     /// The refusal in VOLTTRON's words.
     pub fn may_publish(&self, user_id: &str, topic: &str) -> Result<(), Refusal> {
+        if !self.peers.may(user_id, topic, Access::Publish) {
+            return Err(Refusal(format!("to publish to topic \"{topic}\" requires the right to do so, which {user_id:?} was not given")));
+        }
         let all = self.protected.load();
         let Some(protected) = find(&all, topic) else { return Ok(()) };
         let held = self.peers.capabilities(user_id).unwrap_or_default();
@@ -198,6 +222,12 @@ impl Policy {
         let need = |capability: &str, named: &Map<String, Value>| {
             self.peers.check(peer.user_id, method, &[capability.to_owned()], Arguments { named, has_others: false })
         };
+        let arguments = Arguments { named: &request.params.kwargs, has_others: !request.params.args.is_empty() };
+        // Restrictions must be seen to be kept before a right counts; what is given without its name is not.
+        let seen = Arguments { has_others: false, ..arguments };
+        if known::is_reserved(callee.as_str()) && self.peers.is_given(peer.user_id, callee, method, seen) {
+            return Ok(());
+        }
         match known::canonical(callee.as_str()) {
             known::CONTROL if peer.is_remote && !CONTROL_TELLS.contains(&method) => need(CONTROL_CAPABILITY, &Map::new()),
             known::PLATFORM_AUTH if AUTH_CHANGES.contains(&method) => need(AUTH_CAPABILITY, &Map::new()),
@@ -216,11 +246,7 @@ impl Policy {
                     Store::Of(identity) => need("edit_config_store", &Map::from_iter([("identity".to_owned(), json!(identity))])),
                 }
             }
-            _ => {
-                let needed = self.peers.needed(callee, method);
-                let arguments = Arguments { named: &request.params.kwargs, has_others: !request.params.args.is_empty() };
-                self.peers.check(peer.user_id, method, &needed, arguments)
-            }
+            _ => self.peers.check_call(peer.user_id, callee, method, arguments),
         }
     }
 }
@@ -236,7 +262,7 @@ impl Interceptor for Policy {
     }
 
     fn on_publish(&self, peer: PeerRef<'_>, topic: &Topic) -> Result<(), Refusal> {
-        if self.protected.load().is_empty() || self.is_open() {
+        if (self.protected.load().is_empty() && !self.peers.protects_topics()) || self.is_open() {
             return Ok(());
         }
         match peer.user {
@@ -245,6 +271,15 @@ impl Interceptor for Policy {
             Some(_) => self.may_publish("", topic.as_str()),
             None => self.may_publish(peer.user_id, topic.as_str()),
         }
+    }
+
+    fn on_subscribe(&self, peer: PeerRef<'_>, prefix: &TopicPrefix) -> Result<(), Refusal> {
+        if !peer.is_remote || self.is_open() || Self::is_platform(peer) || self.peers.may(peer.user_id, prefix.as_str(), Access::Subscribe)
+        {
+            return Ok(());
+        }
+        let user = peer.user_id;
+        Err(Refusal(format!("to subscribe to topic \"{prefix}\" requires the right to do so, which {user:?} was not given")))
     }
 
     fn guards(&self, callee: &Identity) -> bool {

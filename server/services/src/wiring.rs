@@ -278,7 +278,7 @@ impl Services {
             config: deps.peer_auth_config,
             records: deps.peer_auth,
             keys: deps.keys,
-            installed: Arc::clone(&installed),
+            installed: Arc::clone(&installed) as _,
             audit: Arc::clone(&audit),
             clock: Arc::clone(&clock),
         });

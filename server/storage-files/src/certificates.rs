@@ -65,6 +65,14 @@ impl CertificateFolder {
         Ok(Some(PemPair { certificate, key: pem }))
     }
 
+    /// Reads a certificate alone; `None` when it is missing.
+    ///
+    /// # Errors
+    /// [`HomeError::File`].
+    pub fn load_certificate(&self, name: &str) -> Result<Option<String>, HomeError> {
+        read_text(&self.certificate_path(name))
+    }
+
     /// Writes both files, the key first: after a crash between the two, they do not belong together and a caller makes new ones.
     ///
     /// # Errors
@@ -120,6 +128,7 @@ mod tests {
         assert_eq!(mode(&key), 0o600);
         fs::remove_file(&key).unwrap();
         assert!(folder.load("volttron1-root-ca").unwrap().is_none());
+        assert_eq!(folder.load_certificate("volttron1-root-ca").unwrap().as_deref(), Some("c"));
         assert!(!format!("{pair:?}").contains("\"k\""));
     }
 

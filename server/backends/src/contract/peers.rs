@@ -4,6 +4,7 @@
 use serde_json::json;
 use vt_types::{CurveKeyPair, Identity, PublicKey, SecretKey};
 
+use crate::repositories::peer_auth::authz::Authz;
 use crate::repositories::peer_auth::capabilities::Capabilities;
 use crate::repositories::peer_auth::entry::{AuthEntry, Field, Mechanism};
 use crate::repositories::peer_auth::{PeerAuthRecords, PeerAuthRepository};
@@ -32,6 +33,13 @@ pub fn records() -> PeerAuthRecords {
         deny: vec![AuthEntry::for_key(key(4), "denied")],
         groups: [("z".to_owned(), vec!["r".to_owned()]), ("a".to_owned(), Vec::new())].into_iter().collect(),
         roles: [("r".to_owned(), Capabilities::new().with("x").with_only("y", "a", "/b/"))].into_iter().collect(),
+        authz: Authz::parse(&json!({
+            "roles": {"z": {"rpc_capabilities": ["a1.m", {"a1.n": {"x": "1"}}]}, "a": {"pubsub_capabilities": {"/t.*/": "pubsub"}}},
+            "agent_groups": {"g": {"identities": ["a1"], "agent_roles": ["z"]}},
+            "agents": {"a1": {"protected_rpcs": ["m"], "comments": "why"}},
+            "protected_topics": ["devices"],
+        }))
+        .unwrap(),
         unusable: Vec::new(),
         extra: [("note".to_owned(), json!("kept"))].into_iter().collect(),
     }

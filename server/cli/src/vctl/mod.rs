@@ -2,9 +2,11 @@
 //! while the server is down (`list`, `tag`, `auth`, `certs`) is done on its files instead.
 //!
 //! Map: `global` (options of all commands), `failure` (exit codes), `patterns` (which agents), `installed` (agents of a running or resting
-//! platform), `agents` (tables and health), `lifecycle`, `install`, `configs`, `platform`, `pubsub`, `rpc`, `stats`, `top`.
+//! platform), `agents` (tables and health), `auth`, `certificates`, `lifecycle`, `install`, `configs`, `platform`, `pubsub`, `rpc`, `stats`, `top`.
 
 mod agents;
+mod auth;
+mod certificates;
 mod configs;
 mod failure;
 mod global;
@@ -38,6 +40,15 @@ struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Who may connect and what they may do
+    #[command(subcommand)]
+    Auth(auth::Command),
+    /// Certificates signed by this platform, as modular VOLTTRON makes them
+    #[command(subcommand)]
+    Cert(certificates::Cert),
+    /// Certificates of agents
+    #[command(subcommand)]
+    Certs(certificates::Certs),
     /// Forget agents that have ended
     Clear(platform::Clear),
     /// The configuration store
@@ -87,6 +98,9 @@ enum Command {
 impl Command {
     fn name(&self) -> &'static str {
         match self {
+            Self::Auth(_) => "auth",
+            Self::Cert(_) => "cert",
+            Self::Certs(_) => "certs",
             Self::Clear(_) => "clear",
             Self::Config(_) => "config",
             Self::Disable(_) => "disable",
@@ -113,6 +127,9 @@ impl Command {
 
     fn run(self, context: &Context) -> Outcome {
         match self {
+            Self::Auth(command) => auth::run(context, command),
+            Self::Cert(command) => certificates::cert(context, command),
+            Self::Certs(command) => certificates::certs(context, &command),
             Self::Clear(options) => platform::clear(context, &options),
             Self::Config(command) => configs::run(context, command),
             Self::Disable(patterns) => lifecycle::disable(context, &patterns),

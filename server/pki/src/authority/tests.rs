@@ -11,6 +11,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use vt_types::Timestamp;
 
 use super::*;
+use crate::facts::Purpose;
 use crate::{read_certificate, read_certificates};
 
 fn now() -> Timestamp {
@@ -175,4 +176,46 @@ fn bundles_are_read_in_order_and_garbage_is_refused() {
     assert!(matches!(read_certificate(block), Err(PkiError::Certificate(_))));
     let cut: String = one.certificate_pem().lines().take(3).collect::<Vec<_>>().join("\n");
     assert!(matches!(read_certificate(&cut), Err(PkiError::Pem(_))));
+}
+
+#[test]
+fn each_profile_has_its_purpose_and_the_name_parts_of_the_authority() {
+    let pair = KeyPair::generate().unwrap();
+    let mut params = params("harbor-root-ca", now(), now() + Duration::days(100)).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(1));
+    for (kind, value) in [(DnType::CountryName, "US"), (DnType::StateOrProvinceName, "WA"), (DnType::OrganizationName, "PNNL")] {
+        params.distinguished_name.push(kind, value);
+    }
+    let root = Authority::load(&params.self_signed(&pair).unwrap().pem(), &pair.serialize_pem()).unwrap();
+    let profiles = [
+        (Profile::Client, Purpose::Client),
+        (Profile::Server(vec!["a.example.org".to_owned()]), Purpose::Server),
+        (Profile::Authority, Purpose::Authority),
+    ];
+    for (profile, purpose) in profiles {
+        let issued = root.issue(&agent_name("harbor", "a.b"), &profile, 3650, now()).unwrap();
+        let facts = read_certificate(&issued.certificate_pem).unwrap();
+        assert_eq!((facts.purpose, facts.common_name.as_deref()), (purpose, Some("harbor.a.b")));
+        assert!(facts.was_issued_by(root.facts()) && facts.not_after == root.facts().not_after, "no longer than the CA");
+        let parts: Vec<_> = facts.subject_parts.iter().map(|(key, value)| (*key, value.as_str())).collect();
+        assert_eq!(parts, [("C", "US"), ("ST", "WA"), ("O", "PNNL")]);
+        assert_eq!(facts.issuer_common_name.as_deref(), Some("harbor-root-ca"));
+        assert!(facts.serial_number().is_some_and(|number| number > 1 << 100));
+        check_key_matches(&issued.certificate_pem, &issued.key).unwrap();
+    }
+    assert_eq!(
+        root.issue("short", &Profile::Client, 5, now()).map(|issued| read_certificate(&issued.certificate_pem).unwrap().not_after).unwrap(),
+        now() + Duration::days(5)
+    );
+    assert!(matches!(root.issue("x", &Profile::Client, i64::MAX, now()), Err(PkiError::Time(_))));
+    assert!(matches!(root.issue(&"x".repeat(65), &Profile::Client, 1, now()), Err(PkiError::CommonNameTooLong { .. })));
+}
+
+#[test]
+fn an_intermediate_issues_what_the_root_stands_behind() {
+    let root = Authority::generate("volttron1", now()).unwrap();
+    let issued = root.issue("site", &Profile::Authority, 3650, now()).unwrap();
+    let site = Authority::load(&issued.certificate_pem, issued.key.as_str()).unwrap();
+    let leaf = site.issue("volttron1.a", &Profile::Client, 1, now()).unwrap();
+    assert!(read_certificate(&leaf.certificate_pem).unwrap().was_issued_by(site.facts()) && site.facts().was_issued_by(root.facts()));
 }

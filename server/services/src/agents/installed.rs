@@ -8,6 +8,8 @@ use parking_lot::RwLock;
 use vt_backends::{AgentLauncher, InstalledAgent, RunState};
 use vt_types::{AgentUuid, Identity, Priority, Tag};
 
+use crate::peer_auth::InstalledAgents;
+
 /// The installed agents.
 pub struct Installed {
     agents: RwLock<BTreeMap<AgentUuid, InstalledAgent>>,
@@ -35,10 +37,6 @@ impl Installed {
 
     pub fn by_identity(&self, identity: &str) -> Option<InstalledAgent> {
         self.agents.read().values().find(|agent| agent.identity.as_str() == identity).cloned()
-    }
-
-    pub fn identities(&self) -> Vec<Identity> {
-        self.agents.read().values().map(|agent| agent.identity.clone()).collect()
     }
 
     /// What the agent with this identity is doing.
@@ -73,5 +71,15 @@ impl Installed {
 
     pub fn is_autostarted(&self) -> bool {
         self.is_autostarted.load(Relaxed)
+    }
+}
+
+impl InstalledAgents for Installed {
+    fn identities(&self) -> Vec<Identity> {
+        self.agents.read().values().map(|agent| agent.identity.clone()).collect()
+    }
+
+    fn has(&self, identity: &str) -> bool {
+        self.agents.read().values().any(|agent| agent.identity.as_str() == identity)
     }
 }

@@ -46,6 +46,19 @@ impl Book {
         self.current.load_full()
     }
 
+    /// Checks that the stored records could be understood.
+    ///
+    /// # Errors
+    /// `Conflict` with what is wrong.
+    pub async fn check(&self) -> Result<(), ServiceError> {
+        if self.stored.lock().await.is_broken { Err(self.broken()) } else { Ok(()) }
+    }
+
+    fn broken(&self) -> ServiceError {
+        let problem = self.problem().unwrap_or_default();
+        ServiceError::Conflict(format!("peers cannot be changed until auth.json is repaired: {problem}"))
+    }
+
     /// What is wrong with the stored records, if anything.
     pub fn problem(&self) -> Option<String> {
         self.problem.lock().clone()
@@ -66,8 +79,7 @@ impl Book {
         let mut stored = self.stored.lock().await;
         self.refresh_locked(&mut stored).await?;
         if stored.is_broken {
-            let problem = self.problem().unwrap_or_default();
-            return Err(ServiceError::Conflict(format!("peers cannot be changed until auth.json is repaired: {problem}")));
+            return Err(self.broken());
         }
         let before = self.current();
         let mut records = before.records.clone();

@@ -29,8 +29,9 @@ impl PeerAuth {
     pub async fn add_known_host(&self, caller: &Caller, host: &str, key: PublicKey) -> Result<(), ServiceError> {
         let add = async {
             caller.require_admin()?;
-            check_host(host)?;
-            Ok(self.keys.add_known_hosts(&[KnownHost { host: host.to_owned(), key }]).await?)
+            let host = place(host).to_owned();
+            check_host(&host)?;
+            Ok(self.keys.add_known_hosts(&[KnownHost { host, key }]).await?)
         };
         let result = add.await;
         self.audit.record(caller, "peer.known_host", host, result.as_ref().map(|()| "added")).await;
@@ -44,7 +45,7 @@ impl PeerAuth {
     pub async fn remove_known_host(&self, caller: &Caller, host: &str) -> Result<(), ServiceError> {
         let remove = async {
             caller.require_admin()?;
-            if self.keys.remove_known_host(host).await? {
+            if self.keys.remove_known_host(host).await? || self.keys.remove_known_host(place(host)).await? {
                 Ok(())
             } else {
                 Err(ServiceError::NotFound(format!("no key of {host:?} is known")))
@@ -56,11 +57,44 @@ impl PeerAuth {
     }
 }
 
+/// The part of an address by which agents look for its key: `host:port` of `tcp://host:port`.
+fn place(address: &str) -> &str {
+    let rest = address.split_once("://").map_or(address, |(_, rest)| rest);
+    rest.split('/').next().unwrap_or(rest)
+}
+
 fn check_host(host: &str) -> Result<(), ServiceError> {
-    let port = host.rsplit_once(':').and_then(|(name, port)| (!name.is_empty()).then_some(port)).and_then(|port| port.parse::<u16>().ok());
+    let (name, port) = match host.rsplit_once(':') {
+        // The last group of an IPv6 address is no port.
+        Some((name, _)) if name.contains(':') && !name.ends_with(']') => (host, None),
+        Some((name, port)) => (name, Some(port.parse::<u16>().unwrap_or(0))),
+        None => (host, None),
+    };
     let is_clean = host.len() <= HOST_BYTES_MAX && host.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"'\\/<>@?#".contains(&byte));
-    if host == "@" || (is_clean && port.is_some_and(|port| port > 0)) {
+    if host == "@" || (is_clean && !name.is_empty() && port != Some(0)) {
         return Ok(());
     }
-    Err(ServiceError::Invalid("a host is written as host:port".to_owned()))
+    Err(ServiceError::Invalid("a host is written as host or host:port".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_taken_out_of_addresses_and_checked() {
+        for (given, host) in [
+            ("tcp://192.0.2.1:22916", "192.0.2.1:22916"),
+            ("example.org", "example.org"),
+            ("ipc://@/home/v/run/vip.socket", "@"),
+            ("tcp://[::1]:22916/", "[::1]:22916"),
+            ("@", "@"),
+        ] {
+            assert_eq!(place(given), host);
+            assert!(check_host(host).is_ok(), "{host}");
+        }
+        for wrong in ["", ":22916", "a b", "a:0", "a:99999", "a:port", "<x>", "a@b:1"] {
+            assert!(check_host(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -1,10 +1,12 @@
 //! Peers from outside: who may connect, and what they may do. Transports ask it through [`Authenticator`]; the interceptor of the bus asks
 //! it about capabilities.
 //!
-//! Map: `config`; `rules` (the records made ready for deciding, pure), `rights` (capabilities against a call, pure), `attempts` (who waits
-//! for a decision), `book` (the records in step with `auth.json`), `own` (the platform's keys and entries), `agents` (entries of installed
-//! agents), `edits` (changes by people and peers), `methods` (who may call which method of an agent), `hosts` (server keys of platforms),
-//! `push` (telling peers of changes), `rpc` (what `platform.auth` answers).
+//! Map: `config`; `rules` (the records made ready for deciding, pure), `powers` (the same of what the modular generation says), `rights`
+//! (capabilities against a call, pure), `questions` (what the policy and peers ask); `attempts` (who waits for a decision), `book` (the
+//! records in step with `auth.json`), `own` (the platform's keys and entries), `agents` (entries of installed agents); `edits` (changes by
+//! people and peers), `named` (groups and roles one by one), `authz` (roles, groups and agents of the modular generation), `methods` (who may
+//! call which method of an agent), `hosts` (server keys of platforms); `push` (telling peers of changes), `rpc` (what `platform.auth`
+//! answers), `resting` (the same with the server down).
 //! Source: vip-zmq.md §1.4 to §1.6 and §8.3 to §8.6; VOLTTRON `volttron/platform/auth/`.
 //!
 //! Invariants: an unknown key is never answered, it waits; a broken file admits nobody new and is not overwritten; the identities of the
@@ -16,44 +18,48 @@
 
 mod agents;
 mod attempts;
+mod authz;
+#[cfg(test)]
+mod authz_tests;
 mod book;
 mod config;
 mod edits;
 mod hosts;
 mod methods;
+mod named;
 mod own;
+mod powers;
 mod push;
+mod questions;
+mod resting;
 pub(crate) mod rights;
 mod rpc;
 pub(crate) mod rules;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use serde_json::Value;
 use tokio::sync::watch;
-use vt_backends::{
-    AuthEntry, Authenticator, Capabilities, ConnectAttempt, KeyOwner, KeyRepository, PeerAuthRecords, PeerAuthRepository, Proof, Verdict,
-};
+use vt_backends::{AuthEntry, Authenticator, ConnectAttempt, KeyOwner, KeyRepository, PeerAuthRecords, PeerAuthRepository, Proof, Verdict};
 use vt_types::identity::known;
 use vt_types::{Clock, Identity, PublicKey};
 
 use self::attempts::Attempts;
 use self::book::Book;
-use self::rights::Arguments;
 use self::rules::{DOMAIN, Decision};
-use crate::agents::Installed;
 use crate::{Audit, Caller, ServiceError, StartError};
 
 pub use attempts::{ATTEMPTS_MAX, PendingAttempt, Seen};
 pub use config::{Admission, PeerAuthConfig};
 pub use edits::Rights;
+pub use named::Change;
 pub(crate) use push::tell_peers;
+pub use resting::RestingAuth;
 pub(crate) use rpc::export;
 
 /// How often the stored records are looked at.
@@ -75,7 +81,7 @@ pub struct PeerAuth {
     keys: Arc<dyn KeyRepository>,
     /// The platform's own keys by their holder; written once at the start.
     own: HashMap<PublicKey, Identity>,
-    installed: Arc<Installed>,
+    installed: Arc<dyn InstalledAgents>,
     attempts: Mutex<Attempts>,
     setup_entries: std::sync::atomic::AtomicU64,
     generation: watch::Sender<u64>,
@@ -83,12 +89,20 @@ pub struct PeerAuth {
     clock: Arc<dyn Clock>,
 }
 
+/// Which agents are installed on this machine; each may change its own configuration.
+pub(crate) trait InstalledAgents: Send + Sync {
+    /// All of them.
+    fn identities(&self) -> Vec<Identity>;
+    /// Whether one has this identity.
+    fn has(&self, identity: &str) -> bool;
+}
+
 /// What [`PeerAuth`] is built from.
 pub(crate) struct PeerAuthDeps {
     pub config: PeerAuthConfig,
     pub records: Arc<dyn PeerAuthRepository>,
     pub keys: Arc<dyn KeyRepository>,
-    pub installed: Arc<Installed>,
+    pub installed: Arc<dyn InstalledAgents>,
     pub audit: Arc<Audit>,
     pub clock: Arc<dyn Clock>,
 }
@@ -96,12 +110,16 @@ pub(crate) struct PeerAuthDeps {
 impl PeerAuth {
     /// Reads the records, makes the keys and entries that the platform needs itself, and writes the files in which agents look for them.
     pub(crate) async fn open(deps: PeerAuthDeps) -> Result<Self, StartError> {
-        let PeerAuthDeps { config, records, keys, installed, audit, clock } = deps;
-        let book = Book::open(records).await?;
-        let own = own::prepare(&book, keys.as_ref(), &config.hosts).await?;
+        let book = Book::open(Arc::clone(&deps.records)).await?;
+        let own = own::prepare(&book, deps.keys.as_ref(), &deps.config.hosts).await?;
+        Ok(Self::of(deps, book, own))
+    }
+
+    fn of(deps: PeerAuthDeps, book: Book, own: HashMap<PublicKey, Identity>) -> Self {
+        let PeerAuthDeps { config, records: _, keys, installed, audit, clock } = deps;
         let (generation, _) = watch::channel(1);
         let (attempts, setup_entries) = (Mutex::default(), std::sync::atomic::AtomicU64::new(0));
-        Ok(Self { config, book, keys, own, installed, attempts, setup_entries, generation, audit, clock })
+        Self { config, book, keys, own, installed, attempts, setup_entries, generation, audit, clock }
     }
 
     /// Keeps step with the stored records, until dropped.
@@ -168,51 +186,9 @@ impl PeerAuth {
         self.attempts.lock().seen(user_id)
     }
 
-    /// Capabilities of a user, roles and groups joined; `None` for one whom nobody knows.
-    #[must_use]
-    pub fn capabilities(&self, user_id: &str) -> Option<Capabilities> {
-        let current = self.book.current();
-        current.rules.users().get(user_id).cloned().or_else(|| self.is_installed(user_id).then(|| agents::own_store(user_id)))
-    }
-
-    /// Capabilities of all users.
-    #[must_use]
-    pub fn all_capabilities(&self) -> BTreeMap<String, Value> {
-        let current = self.book.current();
-        let entries = current.rules.users().iter().map(|(user, capabilities)| (user.clone(), capabilities.to_json()));
-        let agents = self.installed.identities().into_iter().map(|identity| {
-            let capabilities = agents::own_store(identity.as_str()).to_json();
-            (identity.to_string(), capabilities)
-        });
-        // Services push under the name by which they were addressed, and agents look that name up.
-        let of_service = |(alias, name): (&str, &str)| Some((alias.to_owned(), current.rules.users().get(name)?.to_json()));
-        let aliases = known::ALIASES.iter().copied().filter_map(of_service);
-        // Later ones win: what an entry says counts more than what an agent has without one.
-        agents.chain(aliases).chain(entries).collect()
-    }
-
-    /// Checks that a user holds `needed` for a call of `method`.
-    ///
-    /// # Errors
-    /// The refusal in VOLTTRON's words.
-    pub(crate) fn check(&self, user_id: &str, method: &str, needed: &[String], arguments: Arguments<'_>) -> Result<(), String> {
-        let held = self.capabilities(user_id).unwrap_or_default();
-        rights::check(user_id, &held, method, needed, arguments)
-    }
-
-    /// What callers of a peer's method need; nothing for one that is open.
-    pub(crate) fn needed(&self, callee: &Identity, method: &str) -> Vec<String> {
-        self.book.current().rules.methods(callee).and_then(|methods| methods.get(method)).cloned().unwrap_or_default()
-    }
-
-    /// Whether anything is said about the methods of a peer.
-    pub(crate) fn has_closed_methods(&self, callee: &Identity) -> bool {
-        self.book.current().rules.methods(callee).is_some()
-    }
-
-    /// Methods of a peer that not everybody may call, sorted.
-    pub(crate) fn closed_methods(&self, callee: &Identity) -> Vec<String> {
-        self.book.current().rules.methods(callee).map(|methods| methods.keys().cloned().collect()).unwrap_or_default()
+    /// Reads the stored records now if they changed.
+    pub(crate) async fn reload(&self) {
+        self.refresh().await;
     }
 
     /// The user id of an identity: that of its entry, else the identity itself, which is right for peers of this process and where user
@@ -250,7 +226,7 @@ impl PeerAuth {
     }
 
     fn is_installed(&self, identity: &str) -> bool {
-        self.installed.by_identity(identity).is_some()
+        self.installed.has(identity)
     }
 
     /// A verdict may have changed.

@@ -31,7 +31,11 @@ pub fn check(user: &str, held: &Capabilities, method: &str, needed: &[String], a
     })
 }
 
-fn fits(user: &str, method: &str, name: &str, allowed: &Value, arguments: Arguments<'_>) -> Result<(), String> {
+/// Checks one argument of a call against what is allowed: a value, or `/pattern/` that matches from end to end.
+///
+/// # Errors
+/// The refusal.
+pub fn fits(user: &str, method: &str, name: &str, allowed: &Value, arguments: Arguments<'_>) -> Result<(), String> {
     let Some(given) = arguments.named.get(name) else {
         if arguments.has_others {
             return Ok(());

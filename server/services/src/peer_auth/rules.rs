@@ -9,10 +9,12 @@ use vt_backends::repositories::peer_auth::entry;
 use vt_backends::{AuthEntry, Capabilities, ConnectAttempt, Field, Mechanism, PeerAuthRecords, Proof};
 use vt_types::{Identity, PublicKey};
 
+use super::powers::Compiled;
+
 /// The domain of all attempts, as in VOLTTRON.
 pub const DOMAIN: &str = "vip";
 /// Largest compiled pattern, in bytes.
-const PATTERN_BYTES_MAX: usize = 1 << 20;
+pub const PATTERN_BYTES_MAX: usize = 1 << 20;
 
 /// See the module.
 #[derive(Default)]
@@ -25,6 +27,7 @@ pub struct Rules {
     bound: HashSet<Identity>,
     users: BTreeMap<String, Capabilities>,
     methods: HashMap<Identity, BTreeMap<String, Vec<String>>>,
+    powers: Compiled,
 }
 
 /// What the records say about an attempt.
@@ -85,6 +88,7 @@ impl Rules {
             let rule = Rule::of(entry, &mut warnings);
             rules.denied.add(entry, rule);
         }
+        rules.powers = Compiled::of(records, &mut warnings);
         (rules, warnings)
     }
 
@@ -139,6 +143,11 @@ impl Rules {
     /// Capabilities by user id, roles and groups joined.
     pub fn users(&self) -> &BTreeMap<String, Capabilities> {
         &self.users
+    }
+
+    /// What the modular generation says.
+    pub fn powers(&self) -> &Compiled {
+        &self.powers
     }
 
     /// What callers of this peer's methods need, by method; `None` if nothing is said.

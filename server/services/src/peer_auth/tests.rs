@@ -1,7 +1,7 @@
 //! Statements of vip-zmq.md §12 on the service: admission, decisions, live edits, what the platform writes at its start.
 
-use serde_json::json;
-use vt_backends::{AuthList, Field, KeyOwner};
+use serde_json::{Value, json};
+use vt_backends::{AuthList, Capabilities, Field, KeyOwner};
 use vt_bus::{Delivery, PeerHandle, PeerKind, RemoteMailbox, RemotePeer};
 use vt_types::{Params, RpcError};
 
@@ -387,9 +387,13 @@ async fn mutators_need_the_capability_and_an_agent_speaks_for_its_own_methods() 
     assert_eq!(stays, Ok(json!({"m": ["c"]})), "what the entry says wins");
     assert_eq!(running.peer_auth.merge_methods(&admin(), "nobody", Default::default()).await, Ok(None));
     running.peer_auth.add_method_capabilities(&admin(), "a1", "m", vec!["d".to_owned()]).await.unwrap();
-    assert_eq!(running.peer_auth.needed(&id("a1"), "m"), ["c", "d"]);
+    let call = |peers: &PeerAuth| {
+        let named = serde_json::Map::new();
+        peers.check_call("nobody", &id("a1"), "m", rights::Arguments { named: &named, has_others: false })
+    };
+    assert!(call(&running.peer_auth).unwrap_err().contains("requires capabilities {'c', 'd'}"));
     running.peer_auth.remove_method_capabilities(&admin(), "a1", "m", &["c".to_owned(), "d".to_owned()]).await.unwrap();
-    assert!(running.peer_auth.needed(&id("a1"), "m").is_empty());
+    assert_eq!(call(&running.peer_auth), Ok(()));
     let gone = running.peer_auth.remove_method_capabilities(&admin(), "a1", "m", &["c".to_owned()]).await;
     assert!(matches!(gone, Err(ServiceError::NotFound(_))));
     let own = running.peer_auth.add_method_capabilities(&admin(), "config.store", "m", vec![]).await;

@@ -1,7 +1,9 @@
 //! Who may connect, in `auth.json`: `{"allow": [entry], "deny": [entry], "groups": {name: [role]}, "roles": {name: [capability]},
-//! "version": {"major": 1, "minor": 4}}`. People and VOLTTRON's tools edit it; comments (`//`, `#`, `/* */`) are tolerated, older versions
+//! "version": {"major": 1, "minor": 4}, "authz": {...}}`. People and VOLTTRON's tools edit it; comments (`//`, `#`, `/* */`) are tolerated, older versions
 //! are brought up to 1.4 (`upgrade`), and a copy `auth.json.<uuid>.bak` is kept before that is written.
 //! Source: VOLTTRON `volttron/platform/auth/auth_file.py`.
+//!
+//! Ours: the member `authz` holds what the modular generation keeps in `authz.json`, in the same form.
 //!
 //! Differs from VOLTTRON: entries that make no sense are kept when the file is written, as are unknown members; a version from the future
 //! is an error instead of being read as it comes.
@@ -17,7 +19,7 @@ use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use vt_backends::repositories::Stamp;
 use vt_backends::{
-    AuthEntry, AuthList, Capabilities, LoadedPeerAuth, Named, PeerAuthRecords, PeerAuthRepository, RepositoryError, UnusableEntry,
+    AuthEntry, AuthList, Authz, Capabilities, LoadedPeerAuth, Named, PeerAuthRecords, PeerAuthRepository, RepositoryError, UnusableEntry,
 };
 
 use self::upgrade::Version;
@@ -116,6 +118,7 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<LoadedPeerAuth, RepositoryError> {
     };
     let (allow, deny) = (take("allow", json!([]))?, take("deny", json!([]))?);
     let (groups, roles) = (take("groups", json!({}))?, take("roles", json!({}))?);
+    let authz = take("authz", json!({}))?;
     let version = take("version", json!({"major": 0, "minor": 0}))?;
     let version = Version::parse(&version)
         .map_err(|problem| corrupt(path, members::line_of(&bytes, "version"), format!("\"version\": {problem}")))?;
@@ -142,6 +145,8 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<LoadedPeerAuth, RepositoryError> {
     let wrong = |problem: String| corrupt(path, None, problem);
     loaded.records.groups = read_groups(&groups).map_err(wrong)?;
     loaded.records.roles = read_roles(&roles).map_err(wrong)?;
+    let wrong = |error| corrupt(path, members::line_of(&bytes, "authz"), format!("\"authz\": {error}"));
+    loaded.records.authz = Authz::parse(&authz).map_err(wrong)?;
     loaded.records.extra = found;
     loaded.migrated_from = version.older();
     loaded.needs_saving |= loaded.migrated_from.is_some();
@@ -181,6 +186,9 @@ fn render(records: &PeerAuthRecords) -> Value {
     file.insert("groups".to_owned(), Value::Object(groups));
     file.insert("roles".to_owned(), Value::Object(roles));
     file.insert("version".to_owned(), Version::NEWEST.to_json());
+    if !records.authz.is_empty() {
+        file.insert("authz".to_owned(), records.authz.to_json());
+    }
     file.extend(records.extra.clone());
     Value::Object(file)
 }

@@ -100,6 +100,7 @@ fn broken_files_are_refused_with_file_and_line() {
         ("{\n\n\"version\": {\"major\": 1, \"minor\": 5}}", "auth.json (line 3): \"version\": this file is of version 1.5"),
         ("{\"version\": {\"major\": \"x\"}}", "major must be a number"),
         ("[]", "an object in braces"),
+        ("{\n\"authz\": {\"roles\": []}}", "auth.json (line 2): \"authz\": roles must be an object"),
         ("{\"allow\": [], \"allow\": []}", "\"allow\" stands twice"),
         ("{} /* open", "auth.json (line 1)"),
     ] {
@@ -149,4 +150,18 @@ async fn the_mode_is_that_of_the_file_or_fits_the_home() {
     fs::set_permissions(home.path(), fs::Permissions::from_mode(0o770)).unwrap();
     repository.save(&PeerAuthRecords::default()).await.unwrap();
     assert_eq!(mode(), 0o660);
+}
+
+#[tokio::test]
+async fn rights_of_the_modular_generation_are_kept() {
+    let home = tempfile::tempdir().unwrap();
+    let authz = json!({"roles": {"r": {"rpc_capabilities": ["a.b"]}}, "agent_groups": {}, "agents": {}, "protected_topics": ["devices"]});
+    let repository = FilePeerAuth::new(home.path());
+    let records = PeerAuthRecords { authz: Authz::parse(&authz).unwrap(), ..PeerAuthRecords::default() };
+    repository.save(&records).await.unwrap();
+    assert_eq!(repository.load().await.unwrap().records, records);
+    let text = fs::read_to_string(home.path().join("auth.json")).unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&text).unwrap()["authz"], authz);
+    repository.save(&PeerAuthRecords::default()).await.unwrap();
+    assert!(!fs::read_to_string(home.path().join("auth.json")).unwrap().contains("authz"), "nothing said, nothing written");
 }

@@ -1,7 +1,9 @@
 //! Which peers may connect from outside, and what they may do. Source: VOLTTRON's `auth.json`, `volttron/platform/auth/auth_file.py`.
 //!
-//! Map: `entry` (one entry and its reading), `capabilities`, `named` (groups and roles in their order).
+//! Map: `entry` (one entry and its reading), `capabilities`, `named` (groups and roles in their order), `authz` (what the modular generation
+//! says).
 
+pub mod authz;
 pub mod capabilities;
 pub mod entry;
 pub mod named;
@@ -10,6 +12,7 @@ use async_trait::async_trait;
 use serde_json::{Map, Value};
 
 use super::{RepositoryError, Stamp};
+use authz::Authz;
 use capabilities::Capabilities;
 use entry::AuthEntry;
 use named::Named;
@@ -25,6 +28,8 @@ pub struct PeerAuthRecords {
     pub groups: Named<Vec<String>>,
     /// Capabilities by role.
     pub roles: Named<Capabilities>,
+    /// Roles, groups and agents of the modular generation.
+    pub authz: Authz,
     /// Entries that make no sense; they give nobody anything and are kept as they are.
     pub unusable: Vec<UnusableEntry>,
     /// Further members of the file, kept as they are.

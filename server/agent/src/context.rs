@@ -7,10 +7,9 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use vt_bus::{Bus, ConnectError, IncomingCall, PeerHandle, PeerKind, PublishError, SubscribeError};
+use vt_bus::{Bus, ConnectError, IncomingCall, PeerHandle, PeerKind, PublishError, Queue, SubscribeError};
 use vt_types::identity::known;
 use vt_types::timestamp::{self, Timestamp};
 use vt_types::{Clock, Headers, Identity, Params, RpcError, RpcRequest, Status, StatusWord, Topic, TopicPrefix, headers};
@@ -65,7 +64,7 @@ pub(crate) struct Inner {
     stop: CancellationToken,
     liveness: Liveness,
     /// Calls wait here until the agent serves.
-    calls: Mutex<Option<mpsc::Receiver<IncomingCall>>>,
+    calls: Mutex<Option<Queue<IncomingCall>>>,
     tasks: Mutex<JoinSet<()>>,
 }
 

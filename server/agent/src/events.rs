@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use vt_bus::Queue;
 use vt_types::Publication;
 
 use crate::config::{ConfigChange, Configs};
@@ -23,7 +23,7 @@ pub enum Event {
 /// The stream of events of one agent; not shared.
 #[derive(Debug)]
 pub struct Events {
-    pub(crate) publications: mpsc::Receiver<Arc<Publication>>,
+    pub(crate) publications: Queue<Arc<Publication>>,
     pub(crate) configs: Arc<Configs>,
     pub(crate) stop: CancellationToken,
     pub(crate) liveness: Liveness,

@@ -7,8 +7,8 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use parking_lot::RwLock;
 use serde_json::{Value, json};
-use tokio::sync::{Semaphore, mpsc};
-use vt_bus::IncomingCall;
+use tokio::sync::Semaphore;
+use vt_bus::{IncomingCall, Queue};
 use vt_types::identity::known;
 use vt_types::{RpcError, StatusWord};
 
@@ -20,7 +20,7 @@ use crate::methods::{Call, Caller};
 /// Calls of one agent that run at the same time; further ones wait in the bounded queue of the bus.
 const CALLS_RUNNING_MAX: usize = 64;
 
-pub fn add_methods(inner: &Arc<Inner>, methods: MethodTable, calls: Option<mpsc::Receiver<IncomingCall>>) {
+pub fn add_methods(inner: &Arc<Inner>, methods: MethodTable, calls: Option<Queue<IncomingCall>>) {
     if let Some(calls) = calls {
         let mut table = standard_methods(inner);
         table.extend(methods);
@@ -34,7 +34,7 @@ pub fn add_methods(inner: &Arc<Inner>, methods: MethodTable, calls: Option<mpsc:
 /// Methods by name; shared between the dispatcher and whoever adds some.
 pub type Methods = RwLock<MethodTable>;
 
-async fn answer_calls(inner: Weak<Inner>, mut calls: mpsc::Receiver<IncomingCall>) {
+async fn answer_calls(inner: Weak<Inner>, mut calls: Queue<IncomingCall>) {
     let running = Arc::new(Semaphore::new(CALLS_RUNNING_MAX));
     while let Some(call) = calls.recv().await {
         let Ok(permit) = Arc::clone(&running).acquire_owned().await else { return };

@@ -9,6 +9,10 @@ use serde_json::{Value, json};
 use vt_bus::{Bus, Config, Mailbox, PeerHandle, PeerKind};
 use vt_types::{Headers, Identity, Params, RpcRequest, SystemClock, Topic, TopicPrefix};
 
+/// The one of the server.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const MESSAGES: u64 = 2_000_000;
 const CALLS: usize = 200_000;
 

@@ -7,6 +7,8 @@ pub struct Config {
     pub publications_max: usize,
     /// Calls waiting for a callee. When full, the caller gets `Busy` at once.
     pub calls_max: usize,
+    /// Bytes waiting in each of these queues, as far as they came from another process or are arguments of calls. When reached, it is full.
+    pub queued_bytes_max: usize,
     /// Prefixes that one peer may subscribe to. When reached, subscribing fails.
     pub subscriptions_max: usize,
     /// Peers of the whole bus. When reached, connecting fails.
@@ -18,6 +20,13 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { publications_max: 8192, calls_max: 1024, subscriptions_max: 10_000, peers_max: 20_000, peer_events_max: 1024 }
+        Self {
+            publications_max: 8192,
+            calls_max: 1024,
+            queued_bytes_max: 64 << 20,
+            subscriptions_max: 10_000,
+            peers_max: 20_000,
+            peer_events_max: 1024,
+        }
     }
 }

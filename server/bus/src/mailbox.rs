@@ -3,34 +3,35 @@
 use std::sync::{Arc, Weak};
 
 use serde_json::Value;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use vt_types::{Envelope, Identity, Publication, RpcError, RpcRequest};
 
+use crate::Queue;
 use crate::router::{Inner, Slot};
 
 /// The receiving half of a peer. Dropping it disconnects the peer: subscriptions go, waiting callers get `PeerGone`.
 #[derive(Debug)]
 pub struct Mailbox {
     // Private, so that a closure cannot capture one queue and let the connection drop behind its owner's back.
-    pub(crate) publications: mpsc::Receiver<Arc<Publication>>,
-    pub(crate) calls: mpsc::Receiver<IncomingCall>,
+    pub(crate) publications: Queue<Arc<Publication>>,
+    pub(crate) calls: Queue<IncomingCall>,
     pub(crate) connection: Connection,
 }
 
 impl Mailbox {
     /// Messages that match a subscription, in the order of publishing.
-    pub fn publications(&mut self) -> &mut mpsc::Receiver<Arc<Publication>> {
+    pub fn publications(&mut self) -> &mut Queue<Arc<Publication>> {
         &mut self.publications
     }
 
     /// Calls of this peer's methods, in the order of calling.
-    pub fn calls(&mut self) -> &mut mpsc::Receiver<IncomingCall> {
+    pub fn calls(&mut self) -> &mut Queue<IncomingCall> {
         &mut self.calls
     }
 
     /// The queues and what keeps the peer connected, for queues that go to different tasks.
     #[must_use]
-    pub fn into_parts(self) -> (mpsc::Receiver<Arc<Publication>>, mpsc::Receiver<IncomingCall>, Connection) {
+    pub fn into_parts(self) -> (Queue<Arc<Publication>>, Queue<IncomingCall>, Connection) {
         (self.publications, self.calls, self.connection)
     }
 }
@@ -50,7 +51,7 @@ pub enum Delivery {
 /// disconnects the peer.
 #[derive(Debug)]
 pub struct RemoteMailbox {
-    pub(crate) deliveries: mpsc::Receiver<Delivery>,
+    pub(crate) deliveries: Queue<Delivery>,
     pub(crate) slot: Arc<Slot>,
     pub(crate) connection: Connection,
 }

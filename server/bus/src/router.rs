@@ -8,11 +8,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use arc_swap::ArcSwap;
 use parking_lot::RwLock;
-use tokio::sync::{Notify, broadcast, mpsc, watch};
+use tokio::sync::{Notify, broadcast, watch};
 use vt_types::timestamp::Timestamp;
 use vt_types::{Clock, Identity, Publication, TopicPrefix};
 
 use crate::index::Index;
+use crate::queue::{QueueSender, queue};
 use crate::{
     BusStatistics, Config, ConnectError, Connection, Delivery, IncomingCall, Interceptor, Mailbox, PeerHandle, PeerInfo, PeerRef, Refusal,
     RemoteMailbox, Subscription,
@@ -93,8 +94,8 @@ pub(crate) struct Slot {
 
 /// Where things for a peer are put.
 pub(crate) enum Inbox {
-    Local { publications: mpsc::Sender<Arc<Publication>>, calls: mpsc::Sender<IncomingCall> },
-    Remote(mpsc::Sender<Delivery>),
+    Local { publications: QueueSender<Arc<Publication>>, calls: QueueSender<IncomingCall> },
+    Remote(QueueSender<Delivery>),
 }
 
 impl Bus {
@@ -150,8 +151,8 @@ impl Bus {
         kind: PeerKind,
         publications_max: usize,
     ) -> Result<(PeerHandle, Mailbox), ConnectError> {
-        let (publications_in, publications) = mpsc::channel(publications_max.max(1));
-        let (calls_in, calls) = mpsc::channel(self.inner.config.calls_max.max(1));
+        let (publications_in, publications) = queue(publications_max, self.inner.config.queued_bytes_max);
+        let (calls_in, calls) = queue(self.inner.config.calls_max, self.inner.config.queued_bytes_max);
         let user_id = Arc::from(identity.as_str());
         let inbox = Inbox::Local { publications: publications_in, calls: calls_in };
         let (slot, connection) = self.enter(identity, kind, user_id, inbox)?;
@@ -165,7 +166,7 @@ impl Bus {
     /// As [`Bus::connect`].
     pub fn connect_remote(&self, peer: RemotePeer) -> Result<(PeerHandle, RemoteMailbox), ConnectError> {
         let queue_max = if peer.queue_max == 0 { self.inner.config.publications_max } else { peer.queue_max };
-        let (deliveries_in, deliveries) = mpsc::channel(queue_max.max(1));
+        let (deliveries_in, deliveries) = queue(queue_max, self.inner.config.queued_bytes_max);
         let (slot, connection) = self.enter(peer.identity, peer.kind, peer.user_id, Inbox::Remote(deliveries_in))?;
         let handle = PeerHandle::new(Arc::clone(&self.inner), Arc::clone(&slot));
         Ok((handle, RemoteMailbox { deliveries, slot, connection }))
@@ -359,8 +360,8 @@ impl Slot {
 
     fn info(&self, subscriptions: Vec<Subscription>) -> PeerInfo {
         let (queue_max, free) = match &self.inbox {
-            Inbox::Local { publications, .. } => (publications.max_capacity(), publications.capacity()),
-            Inbox::Remote(deliveries) => (deliveries.max_capacity(), deliveries.capacity()),
+            Inbox::Local { publications, .. } => publications.capacity(),
+            Inbox::Remote(deliveries) => deliveries.capacity(),
         };
         PeerInfo {
             identity: self.identity.clone(),
@@ -379,7 +380,7 @@ impl Slot {
 
     #[cfg(test)]
     pub(crate) fn for_tests(id: u64) -> Arc<Self> {
-        let (deliveries, _) = mpsc::channel(1);
+        let (deliveries, _) = queue(1, 1);
         Arc::new(Self {
             id,
             identity: Identity::known("test"),

@@ -12,6 +12,10 @@ use serde_json::{Map, Value, json};
 use vt_historians::{HistorianConfig, HistoryStore, TimeSpan, backends::sqlite::SqliteHistory};
 use vt_types::{HistoryRecord, history::Source};
 
+/// The one of the server.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Topics, as of 1,000 devices with 10 points each.
 const TOPICS: usize = 10_000;
 /// Readings per insert, as of 20 publications of 10 points.

@@ -32,9 +32,11 @@ const OWN_ID: &str = "srv.";
 /// The calls of one session that wait for something.
 pub struct Calls {
     calls_max: usize,
+    calls_bytes_max: usize,
     call_limit: Duration,
-    /// Of the peer, to this process: end with what it gets.
-    running: FuturesUnordered<Answer<Option<Message>>>,
+    /// Of the peer, to this process: end with what it gets, and the bytes that it took until then.
+    running: FuturesUnordered<Answer<(Option<Message>, usize)>>,
+    running_bytes: usize,
     /// Of this process, to the peer: by number.
     waiting: HashMap<u64, Waiting>,
     next_id: u64,
@@ -50,8 +52,10 @@ impl Calls {
     pub fn new(config: &Config) -> Self {
         Self {
             calls_max: config.calls_max,
+            calls_bytes_max: config.calls_bytes_max,
             call_limit: config.call_limit,
             running: FuturesUnordered::new(),
+            running_bytes: 0,
             waiting: HashMap::new(),
             next_id: 0,
         }
@@ -60,10 +64,10 @@ impl Calls {
     /// The next answer for the peer. Cancel-safe.
     pub async fn next(&mut self) -> Message {
         loop {
-            match self.running.next().await {
-                Some(Some(message)) => return message,
-                Some(None) => {}
-                None => std::future::pending().await,
+            let Some((message, bytes)) = self.running.next().await else { return std::future::pending().await };
+            self.running_bytes -= bytes;
+            if let Some(message) = message {
+                return message;
             }
         }
     }
@@ -73,7 +77,7 @@ impl Calls {
         if self.running.len() < self.calls_max {
             self.running.push(Box::pin(async move {
                 task.await;
-                None
+                (None, 0)
             }));
         }
     }
@@ -81,6 +85,7 @@ impl Calls {
     /// Forgets everything: whoever waits for the peer is told that it is gone.
     pub fn abandon(&mut self) {
         self.running.clear();
+        self.running_bytes = 0;
         self.waiting.clear();
     }
 
@@ -102,13 +107,16 @@ impl Calls {
         if answers.is_empty() {
             return;
         }
-        if self.running.len() >= self.calls_max {
+        let bytes: usize = message.args.iter().map(Bytes::len).sum();
+        let is_too_much = self.running_bytes > 0 && self.running_bytes + bytes > self.calls_bytes_max;
+        if is_too_much || self.running.len() >= self.calls_max {
             out.push(vip_error::message(&message, &vip_error::Failure::Busy { peer: message.peer.clone() }));
             return;
         }
+        self.running_bytes += bytes;
         self.running.push(Box::pin(async move {
             let args = join_all(answers).await.into_iter().flatten().collect();
-            Some(from_addressed(&message, args))
+            (Some(from_addressed(&message, args)), bytes)
         }));
     }
 

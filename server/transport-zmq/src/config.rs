@@ -56,6 +56,8 @@ pub struct Config {
     pub backlog_bytes_max: usize,
     /// Calls of a peer to peers in this process that are not answered yet. When reached, further ones are answered as busy.
     pub calls_max: usize,
+    /// Bytes of those calls. A larger single call passes alone.
+    pub calls_bytes_max: usize,
     /// Longest wait for the answer to a call in either direction.
     pub call_limit: Duration,
 }
@@ -72,6 +74,7 @@ impl Default for Config {
             queue_max: 6000,
             backlog_bytes_max: 1 << 20,
             calls_max: 1024,
+            calls_bytes_max: 64 << 20,
             call_limit: Duration::from_secs(600),
         }
     }

@@ -9,8 +9,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::address::Stream;
 
-/// Read at a time; one step parses what it read, so this bounds how long a step runs.
-const READ_BYTES: usize = 64 << 10;
+/// Read at a time: little from a peer that says little, so that many such peers cost little; one step parses what it read, so the most
+/// also bounds how long a step runs.
+const READ_BYTES_MIN: usize = 1 << 10;
+const READ_BYTES_MAX: usize = 64 << 10;
 
 /// Why a wire ended.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +34,8 @@ pub struct Wire {
     writer: Box<dyn AsyncWrite + Send + Unpin>,
     pub(crate) zmtp: Connection,
     input: BytesMut,
+    /// Bytes of the next read.
+    read_bytes: usize,
     output: Bytes,
 }
 
@@ -47,13 +51,13 @@ impl Wire {
                 (Box::new(reader), Box::new(writer))
             }
         };
-        Self { reader, writer, zmtp: Connection::new(config), input: BytesMut::new(), output: Bytes::new() }
+        Self { reader, writer, zmtp: Connection::new(config), input: BytesMut::new(), read_bytes: READ_BYTES_MIN, output: Bytes::new() }
     }
 
     /// Reads, or writes what waits, and parses what came. Cancel-safe. `may_read` holds the other side back while there is no room for what
     /// it would send.
     pub async fn step(&mut self, may_read: bool) -> Result<(), WireError> {
-        self.transfer(may_read, READ_BYTES).await?;
+        self.transfer(may_read, READ_BYTES_MAX).await?;
         self.parse()
     }
 
@@ -61,12 +65,14 @@ impl Wire {
     pub async fn transfer(&mut self, may_read: bool, most: usize) -> Result<(), WireError> {
         self.collect_output();
         let may_read = may_read && self.zmtp.accepts_input();
+        let most = most.min(self.read_bytes);
         tokio::select! {
-            read = read(&mut *self.reader, &mut self.input, most.min(READ_BYTES)), if may_read => {
-                if read? == 0 {
-                    return Err(WireError::Closed);
-                }
-            }
+            read = read(&mut *self.reader, &mut self.input, most), if may_read => match read? {
+                0 => return Err(WireError::Closed),
+                count if count == self.read_bytes => self.read_bytes = (self.read_bytes * 2).min(READ_BYTES_MAX),
+                count if count < self.read_bytes / 4 => self.read_bytes = (self.read_bytes / 2).max(READ_BYTES_MIN),
+                _ => {}
+            },
             written = self.writer.write(&self.output), if !self.output.is_empty() => match written? {
                 0 => return Err(WireError::Closed),
                 count => self.output.advance(count),

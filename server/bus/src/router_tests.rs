@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use vt_types::{Envelope, Headers, Identity, Params, RpcError, RpcRequest, SystemClock, Topic, TopicPrefix};
+use vt_types::{Body, Envelope, Headers, Identity, Params, RpcError, RpcRequest, SystemClock, Topic, TopicPrefix};
 
 use super::*;
 use crate::{PublishError, RelayError, SubscribeError};
@@ -261,4 +261,30 @@ async fn a_link_is_in_no_peer_list() {
     assert!(bus.peers().is_empty());
     drop(mailbox);
     assert!(events.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn what_waits_for_a_peer_is_bounded_in_bytes_whoever_sends_it() {
+    let bus = bus_with(Config { queued_bytes_max: 1000, ..Config::default() });
+    let (sender, _inbox) = remote(&bus, "sender");
+    let (_deaf, mut deaf_inbox) = remote(&bus, "deaf");
+    let large = || Envelope { args: vec![Bytes::from(vec![0; 600])], ..envelope(&sender) };
+    sender.relay(&id("deaf"), large()).unwrap();
+    assert_eq!(sender.relay(&id("deaf"), large()), Err(RelayError::Full(id("deaf"))));
+    deaf_inbox.receive(&mut Vec::new(), 1).await;
+    sender.relay(&id("deaf"), large()).unwrap();
+
+    let (slow, mut slow_inbox) = bus.connect(id("slow"), PeerKind::Agent).unwrap();
+    slow.subscribe(&prefix("t")).unwrap();
+    let text = Bytes::from(serde_json::to_vec(&"x".repeat(600)).unwrap());
+    let body = || Body::from_text(text.clone(), |text| Arc::new(serde_json::from_slice(text).unwrap()));
+    for _ in 0..3 {
+        sender.publish_as(Publication::new(id("sender"), topic("t"), Headers::new(), body())).unwrap();
+    }
+    assert_eq!(slow.lost(), 2);
+    assert!(slow_inbox.publications().try_recv().is_ok());
+
+    let call = || RpcRequest::new("m", Params::positional(vec![json!("x".repeat(600))]));
+    let _first = sender.call(&id("slow"), call()).unwrap();
+    assert!(matches!(sender.call(&id("slow"), call()), Err(RpcError::Busy(_))));
 }

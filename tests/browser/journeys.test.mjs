@@ -1,6 +1,8 @@
 // The journeys that must not break: first run, live values, a write found in the history, the keyboard, hostile names, and every page as it looks.
 
 import assert from "node:assert/strict";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { PASSWORD, USER, eventually, openApi, writablePoint } from "./lib/api.mjs";
 import { NARROWEST, WIDE, assertAccessible, assertNoSidewaysScroll, assertQuiet, inspect, openPage, startBrowser } from "./lib/browser.mjs";
@@ -278,6 +280,32 @@ test("devices that fail say why, on every page that shows them", async () => {
   assert.equal(await page.getByLabel(/^New value/).inputValue(), "20");
   page.expected(/status 5\d\d: POST|console error: Failed to load resource/);
   for (const name of ["chiller", "pump"]) await api.context.delete(`${base}/devices/plant/cellar/${name}`);
+  await page.close();
+});
+
+test("another platform that does not answer is shown with the reason, and holds up no page", async () => {
+  const page = await openPage(browser.context);
+  const serverkey = (await (await api.context.get("/discovery/")).json()).serverkey ?? "xd_PlM_Lq6mp3TnievXH_7eAXQmJdYSxglr25j81YkM";
+  const known = { "harbor-of-the-north": { "instance-name": "harbor-of-the-north", "vip-address": "tcp://127.0.0.1:9", serverkey } };
+  await writeFile(join(server.home, "external_platform_discovery.json"), JSON.stringify(known));
+  await page.goto(at("/platforms"));
+  await page.locator("#platforms").getByText("Not linked").waitFor();
+  await inspect(page, "platforms");
+  await page.getByRole("link", { name: "harbor-of-the-north" }).click();
+  await page.locator("main .notice.bad").first().waitFor();
+  await inspect(page, "platform");
+  await page.goto(at("/"));
+  await page.locator("#platforms").getByText("harbor-of-the-north").waitFor();
+  await page.locator("#rollup").getByText("harbor-of-the-north").waitFor();
+  await inspect(page, "overview-platforms");
+  await writeFile(join(server.home, "external_platform_discovery.json"), "{");
+  await page.goto(at("/platforms"));
+  await page.locator("main .notice.bad").first().waitFor();
+  await inspect(page, "platforms-broken-file");
+  await writeFile(join(server.home, "external_platform_discovery.json"), "{}");
+  await page.locator("#platforms").getByText("linked to no other").waitFor();
+  await inspect(page, "platforms-none");
+  assertQuiet(page);
   await page.close();
 });
 

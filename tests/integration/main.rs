@@ -10,6 +10,7 @@ mod demonstration;
 mod durability;
 mod first_start;
 mod forwarding;
+mod linking;
 mod modbus;
 mod peers;
 mod postgres_history;

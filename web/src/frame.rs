@@ -14,6 +14,8 @@ pub enum Section {
     Agents,
     /// `/devices`
     Devices,
+    /// `/platforms`
+    Platforms,
     /// `/peers`
     Peers,
     /// Pages outside the navigation.
@@ -94,7 +96,11 @@ impl Frame {
     pub fn is(&self, section: &str) -> bool {
         matches!(
             (self.section, section),
-            (Section::Overview, "overview") | (Section::Agents, "agents") | (Section::Devices, "devices") | (Section::Peers, "peers")
+            (Section::Overview, "overview")
+                | (Section::Agents, "agents")
+                | (Section::Devices, "devices")
+                | (Section::Platforms, "platforms")
+                | (Section::Peers, "peers")
         )
     }
 

@@ -15,7 +15,7 @@ use vt_services::Services;
 use crate::csrf::CsrfKey;
 use crate::error::PageError;
 use crate::pages::overview::Sample;
-use crate::pages::{account, agent, agents, chart, components, config, device, devices, install, log, overview, peers, search};
+use crate::pages::{account, agent, agents, chart, components, config, device, devices, install, log, overview, peers, platforms, search};
 use crate::{assets, cx};
 
 /// Largest form, in bytes; configuration entries have their own bound.
@@ -78,6 +78,8 @@ pub fn router(state: WebState) -> Router {
         .route("/devices/{*path}", get(device::show).post(device::change))
         .route("/peers", get(peers::show).post(peers::decide))
         .route("/peers/{user_id}", get(peers::edit).post(peers::change))
+        .route("/platforms", get(platforms::list))
+        .route("/platforms/{name}", get(platforms::show))
         .route("/search", get(search::show))
         .route("/chart-data/{*path}", get(chart::data))
         .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))

@@ -4,6 +4,7 @@ mod support;
 
 use axum::http::{Request, StatusCode, header};
 use support::{CODE, PASSWORD, Site};
+use vt_services::bench::{answering_platform, link, until};
 use vt_services::{Caller, ConfigType};
 
 const REGISTRY: &str = "Point Name,Volttron Point Name,Units,Writable,Type\nT,ZoneTemperature,C,FALSE,float\nSP,SetPoint,C,TRUE,float\n";
@@ -448,4 +449,50 @@ async fn a_package_is_installed_from_a_wheel_or_by_name_and_followed_on_its_page
     let stranger = visitor.send_body(stranger.header("sec-fetch-site", "cross-site"), axum::body::Body::from("--limit--")).await;
     assert_eq!(stranger.status, StatusCode::FORBIDDEN);
     assert_eq!(visitor.get("/install/99").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_platform_that_is_away_is_shown_as_it_was_with_the_reason_and_the_age() {
+    let (site, mut dana) = Site::with_dana().await;
+    let empty = dana.get("/platforms").await;
+    assert!(empty.body.contains("linked to no other"));
+    assert!(!dana.get("/").await.body.contains("Other platforms"));
+
+    let links = answering_platform("p2", "control");
+    links.set(link("<b>gone</b>", false, 0));
+    site.services.instances.attach(links.clone());
+    until(async || site.services.instances.by_name("p2")?.told).await;
+    let overview = dana.get("/").await.body;
+    assert!(overview.contains("Other platforms") && overview.contains("1 of 2 agents run."), "{overview}");
+    assert!(overview.contains("/platforms/%3Cb%3Egone%3C%2Fb%3E") && !overview.contains("<b>gone"), "{overview}");
+    assert!(overview.contains("never told") && overview.contains("onnection refused"), "the link that is down is a reason: {overview}");
+
+    links.set(link("p2", false, 1));
+    site.advance(5);
+    let page = dana.get("/platforms/p2").await;
+    assert_eq!(page.status, StatusCode::OK);
+    for text in ["Not linked", "onnection refused", "5 min ago", "listeneragent-", "Running", "Bad", "Failed"] {
+        assert!(page.body.contains(text), "{text} is not in {}", page.body);
+    }
+    let list = dana.get("/platforms").await.body;
+    assert!(list.contains("#stale") && list.contains("5 min ago"), "an old answer is marked: {list}");
+    assert_eq!(dana.get("/platforms/nobody").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn setting_up_and_what_is_wrong_with_the_files_is_shown() {
+    let (site, mut dana) = Site::with_dana().await;
+    let instances = &site.services.instances;
+    instances.set_introductions(&["https://a:1".to_owned(), "https://b:2".to_owned(), "https://c:3".to_owned()]);
+    instances.note_introduction("https://a:1", Ok("p2".to_owned()));
+    instances.note_introduction("https://b:2", Err("it cannot be reached: connection refused".to_owned()));
+    instances.set_problems(vec!["the entry \"p3\" has no serverkey".to_owned()]);
+    let page = dana.get("/platforms").await.body;
+    for text in ["Found", "Not found", "Looking", "connection refused", "has no serverkey"] {
+        assert!(page.contains(text), "{text} is not in {page}");
+    }
+    site.services.auth.add_user(&Caller::local("test"), "kiosk", PASSWORD, vec!["vui".to_owned()]).await.unwrap();
+    let mut kiosk = site.visitor();
+    kiosk.log_in("kiosk", PASSWORD).await;
+    assert_eq!(kiosk.get("/platforms").await.status, StatusCode::OK);
 }

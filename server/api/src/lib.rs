@@ -2,13 +2,14 @@
 //! interface of the server's local socket for our own command line tools. No pages (those are `web`), no rules (those are in services).
 //! Source: VOLTTRON 9 `volttron/platform/web/{vui_endpoints,vui_pubsub,authenticate_endpoint}.py`; departures are told where they are.
 //!
-//! Map: `state` (what handlers share), `edge` (the layer around every request), `authenticate`, `identify` (who asks), `vui` (one file per
+//! Map: `state` (what handlers share), `edge` (the layer around every request), `authenticate`, `discovery` (for platforms that look for this one), `identify` (who asks), `vui` (one file per
 //! resource), `socket` (websockets), `operations` (`/healthz`, `/readyz`, `/metrics`), `local` (the local socket), `error` (one shape).
 //!
 //! Invariants: nothing below `/vui` is answered without a verified token; every answer is JSON unless its documentation says otherwise; a
 //! request ends within [`edge::REQUEST_TIMEOUT`]; tokens and passwords are in no log line, no URL and no error.
 
 mod authenticate;
+mod discovery;
 pub mod edge;
 pub mod error;
 mod identify;
@@ -38,6 +39,9 @@ pub fn router(state: ApiState) -> Router {
     let routes = Router::new()
         .route("/authenticate", any(authenticate::serve))
         .route("/authenticate/", any(authenticate::serve))
+        .route("/discovery", get(discovery::tell))
+        .route("/discovery/", get(discovery::tell))
+        .route("/discovery/allow", any(discovery::allow))
         .route("/vui", any(vui::serve))
         .route("/vui/", any(vui::serve))
         .route("/vui/{*rest}", any(vui::serve))

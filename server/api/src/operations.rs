@@ -14,8 +14,9 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
-use vt_services::RunState;
+use vt_services::{InstanceView, RunState};
 use vt_types::identity::known;
+use vt_types::timestamp::Timestamp;
 
 use crate::edge::{Compressible, RouteLabel};
 use crate::error::{ApiError, json_response};
@@ -102,6 +103,7 @@ fn render(state: &ApiState) -> String {
         text.sample("volttron_peer_queued", &[("identity", peer.identity.as_str())], peer.queued);
     }
     write_queues(&mut text, state);
+    write_links(&mut text, state);
     let mut agents: BTreeMap<&str, u64> = ["backing_off", "failed", "never_started", "running", "stopped"].map(|word| (word, 0)).into();
     for agent in services.agents.list() {
         *agents.entry(word(&agent.state)).or_default() += 1;
@@ -149,6 +151,40 @@ fn write_queues(text: &mut Exposition, state: &ApiState) {
             let value = value.and_then(|value| value.as_f64().or_else(|| value.as_bool().map(|is| f64::from(u8::from(is)))));
             if let Some(value) = value {
                 text.sample(family, &[("identity", identity.as_str())], value);
+            }
+        }
+    }
+}
+
+/// The links to other platforms, by their names.
+fn write_links(text: &mut Exposition, state: &ApiState) {
+    let now = state.services.clock.now();
+    let instances = state.services.instances.list();
+    type Read = fn(&InstanceView, Timestamp) -> Option<u64>;
+    let families: [(&str, &str, &str, Read); 7] = [
+        ("volttron_platform_link_up", "gauge", "Whether the link to another platform is connected: 1 or 0.", |it, _| {
+            Some(u64::from(it.link.is_connected))
+        }),
+        ("volttron_platform_link_connects_total", "counter", "How often the link was made; the first time included.", |it, _| {
+            Some(it.link.connects)
+        }),
+        ("volttron_platform_link_sent_total", "counter", "Messages sent to another platform.", |it, _| Some(it.link.sent)),
+        ("volttron_platform_link_received_total", "counter", "Messages that came from it.", |it, _| Some(it.link.received)),
+        ("volttron_platform_link_lost_total", "counter", "Messages for it that were lost because they waited too long.", |it, _| {
+            Some(it.link.lost)
+        }),
+        ("volttron_platform_agents_running", "gauge", "Agents that run there, by its newest answer.", |it, _| {
+            it.told.as_ref().and_then(|told| told.counts()).and_then(|(running, _)| u64::try_from(running).ok())
+        }),
+        ("volttron_platform_told_age_seconds", "gauge", "Age of its newest answer.", |it, now| {
+            it.told.as_ref().and_then(|told| u64::try_from((now - told.at).num_seconds()).ok())
+        }),
+    ];
+    for (family, kind, help, read) in families {
+        text.family(family, kind, help);
+        for instance in &instances {
+            if let Some(value) = read(instance, now) {
+                text.sample(family, &[("platform", &instance.link.platform.name)], value);
             }
         }
     }

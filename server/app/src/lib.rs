@@ -2,7 +2,7 @@
 //! here; no rule of the platform is.
 //!
 //! Map: `platform` (start and shutdown, in order), `stores` (home and database), `tls` (certificates and signing key), `listeners` (HTTPS
-//! and the local socket), `peers` (ZeroMQ) and `neighbours` (which platforms are linked), `logging` (lines for people and for the pages), `demo` (the demonstration building), `process`
+//! and the local socket), `peers` (ZeroMQ), `neighbours` (which platforms are linked) and `introductions` (setup mode), `logging` (lines for people and for the pages), `demo` (the demonstration building), `process`
 //! (memory and CPU for the metrics), `signals`; `offline` and `certificates` (what tools may do while the server is down).
 //!
 //! Invariants: nothing is announced before it is bound; the home is held by one process; every task ends before `run` returns.
@@ -10,6 +10,7 @@
 pub mod certificates;
 pub mod demo;
 mod first_run;
+mod introductions;
 mod listeners;
 mod logging;
 mod neighbours;

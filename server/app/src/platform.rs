@@ -8,15 +8,16 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
 use vt_backends::channels::NoChannels;
-use vt_backends::{AgentLauncher, RemoteBus};
+use vt_backends::{AgentLauncher, Discovery, RemoteBus};
 use vt_bus::Bus;
 use vt_config::{Loaded, Secret, Settings};
 use vt_host::{Host, HostConfig, Packages};
 use vt_services::{Admission, AuthConfig, InstanceInfo, LogBook, PasswordPolicy, PeerAuthConfig, Services, ServicesDeps};
-use vt_storage_files::{Home, HomeError, HomeLock};
-use vt_transport_zmq::{Statistics, ZmqRemoteBus};
+use vt_storage_files::{FilePlatforms, Home, HomeError, HomeLock};
+use vt_transport_zmq::{Statistics, WebDiscovery, ZmqRemoteBus};
 use vt_types::{Clock, SystemClock};
 
+use crate::introductions::Introductions;
 use crate::listeners::{LocalSocket, WebListener};
 use crate::peers::{Peers, readings};
 use crate::stores::Stores;
@@ -61,6 +62,7 @@ pub async fn run(loaded: Loaded, options: &RunOptions) -> anyhow::Result<()> {
     let stores = Stores::open(&settings.home, &settings.database).await?;
     let bus = Bus::new(vt_bus::Config::default(), Arc::clone(&clock));
     let host_config = HostConfig { instance_name: settings.instance_name.clone(), ..HostConfig::default() };
+    let discovery: Arc<dyn Discovery> = Arc::new(WebDiscovery::new().context("TLS cannot be set up")?);
     let remote: Arc<dyn RemoteBus> = Arc::new(ZmqRemoteBus::new(Arc::clone(&stores.keys)));
     let environment = vt_config::Environment::of_process();
     let host = Host::new(bus.clone(), vt_agents::catalog::all(&remote), host_config, Arc::clone(&clock));
@@ -112,7 +114,11 @@ pub async fn run(loaded: Loaded, options: &RunOptions) -> anyhow::Result<()> {
     // Agents in other processes say that they stop, so the endpoint ends after them.
     let peers_stop = CancellationToken::new();
     let peers = peers.serve(bus, &services, Arc::clone(&clock), peers_stop.clone()).await?;
-    let links = tokio::spawn(neighbours::follow(settings.home.clone(), peers.platforms, stop.clone()));
+    services.instances.attach(Arc::clone(&peers.platforms) as _);
+    let files = FilePlatforms::new(&settings.home);
+    let links = tokio::spawn(neighbours::follow(files.clone(), peers.platforms, Arc::clone(&services.instances), stop.clone()));
+    let introductions = settings.setup_mode.then(|| Introductions { files, discovery: Arc::clone(&discovery), services: services.clone() });
+    let introducing = introductions.map(|introductions| tokio::spawn(introductions.run(stop.clone())));
     if settings.autostart {
         tokio::select! {
             () = services.agents.autostart() => {}
@@ -129,7 +135,7 @@ pub async fn run(loaded: Loaded, options: &RunOptions) -> anyhow::Result<()> {
     complain("Shutting down.");
     launcher.stop_all().await;
     peers_stop.cancel();
-    for task in [serving, local, code_watch, links, peers.task] {
+    for task in [serving, local, code_watch, links, peers.task].into_iter().chain(introducing) {
         if let Err(error) = task.await {
             tracing::warn!(%error, "a listener did not end in order");
         }
@@ -177,7 +183,6 @@ fn instance(settings: &Settings, vip_addresses: &[String], url: &str, clock: &dy
         message_bus: settings.message_bus.as_str().to_owned(),
         vip_addresses: vip_addresses.to_vec(),
         web_address: url.trim_end_matches('/').to_owned(),
-        other_platforms: Vec::new(),
     }
 }
 

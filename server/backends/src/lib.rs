@@ -1,5 +1,5 @@
 //! Every trait through which the platform reaches outside: repositories (what must survive), the launcher of agents, what makes packages
-//! ready, channels to peers, who may connect, and links to other platforms. Each has an in-memory fake in `memory` and a suite in
+//! ready, channels to peers, who may connect, other platforms and links to them. Each has an in-memory fake in `memory` and a suite in
 //! `contract` that the fake and every real implementation pass.
 //!
 //! Deliberately no I/O here, and no opinion on where things are kept: `storage-files`, `storage-sql` and `host` decide that.
@@ -12,6 +12,7 @@ pub mod contract;
 pub mod launcher;
 pub mod memory;
 pub mod packages;
+pub mod platforms;
 pub mod remote_bus;
 pub mod repositories;
 
@@ -19,6 +20,7 @@ pub use authenticator::{Authenticator, ConnectAttempt, Proof, Verdict};
 pub use channels::{Channel, ChannelError, Channels};
 pub use launcher::{AgentKindInfo, AgentLauncher, LaunchError, LaunchObserver, RunState};
 pub use packages::{PackageRequest, PackageSource, PrepareError, PrepareObserver, PrepareStep, PreparedPackage, PythonPackages};
+pub use platforms::{Discovery, DiscoveryError, Platform, PlatformLinks, PlatformState};
 pub use remote_bus::{LinkError, LinkRequest, LinkState, Outgoing, RemoteBus, RemoteLink};
 pub use repositories::RepositoryError;
 pub use repositories::alerts::{AlertRecord, AlertRepository};

@@ -11,20 +11,23 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 use vt_agent::{AgentSettings, Events};
 // Edges may not name the crate of agents; their tests build agents from these.
 pub use vt_agent::{AgentContext, MethodTable};
 use vt_backends::memory::peers::{MemoryKeys, MemoryPeerAuth};
+// Nor those of back-ends; their tests link platforms with these.
 use vt_backends::memory::{
     MemoryAlerts, MemoryAudit, MemoryChannels, MemoryConfigs, MemoryInstallations, MemoryPackages, MemoryPolicy, MemoryRevocations,
     MemoryUsers,
 };
+pub use vt_backends::platforms::fake::FakeLinks;
 use vt_backends::{
     AgentKindInfo, AgentLauncher, AuditFilter, AuditRecord, AuditRepository, Authenticator, ConfigRepository, ConnectAttempt,
     InstalledAgent, LaunchError, LaunchObserver, Proof, ProtectedTopic, RunState, UserRepository, Verdict,
 };
+pub use vt_backends::{Platform, PlatformState};
 use vt_bus::{Bus, PeerHandle, PeerKind};
 use vt_types::{AgentUuid, Clock, Identity, ManualClock, Params, PublicKey, RpcError, RpcRequest};
 
@@ -57,6 +60,7 @@ pub struct Bench {
     pub peer_auth_config: PeerAuthConfig,
     pub signing: SigningKey,
     pub setup_code: Option<String>,
+    pub vip_addresses: Vec<String>,
     pub kinds: Vec<AgentKindInfo>,
 }
 
@@ -100,6 +104,7 @@ impl Default for Bench {
             peer_auth_config: PeerAuthConfig { admission: Admission::Listed, own_uid: 1000, hosts: vec!["127.0.0.1:22916".to_owned()] },
             signing: SigningKey::Hs256(b"0123456789abcdef0123456789abcdef".to_vec()),
             setup_code: None,
+            vip_addresses: Vec::new(),
             kinds: vec![
                 kind("listener", "listeneragent-3.3", "listeneragent-3.3_{n}"),
                 kind("platform_driver", "platform_driveragent-4.0", "platform.driver"),
@@ -130,9 +135,8 @@ impl Bench {
                 version: "0.1.0".to_owned(),
                 started_at: self.clock.now(),
                 message_bus: "zmq".to_owned(),
-                vip_addresses: Vec::new(),
+                vip_addresses: self.vip_addresses.clone(),
                 web_address: "https://127.0.0.1:8443".to_owned(),
-                other_platforms: Vec::new(),
             },
             users: Arc::clone(&self.users),
             configs: Arc::clone(&self.configs),
@@ -220,6 +224,42 @@ fn connect(
     let (context, events) = AgentContext::connect(bus, settings, CancellationToken::new())?;
     context.serve(methods);
     Ok((context, events))
+}
+
+/// A link to another platform that was made `connects` times.
+pub fn link(name: &str, is_connected: bool, connects: u64) -> PlatformState {
+    PlatformState {
+        platform: Platform { name: name.to_owned(), address: "tcp://h:22916".to_owned(), server_key: PublicKey::new([7; 32]) },
+        is_connected,
+        since: None,
+        heard_at: None,
+        problem: (!is_connected).then(|| "connection refused".to_owned()),
+        connects,
+        sent: 0,
+        received: 0,
+        lost: 0,
+        wanted: Vec::new(),
+    }
+}
+
+/// Another platform with two agents, `listener` which runs and is not well, and `idle`; its control service is there under `control`.
+pub fn answering_platform(name: &str, control: &str) -> Arc<FakeLinks> {
+    let links = Arc::new(FakeLinks::default());
+    let health = json!({
+        "listener": {"peer": "listener", "service_agent": false, "connected": "x", "message": "BAD"},
+        "control": {"peer": "control", "service_agent": true, "connected": "x"},
+    });
+    links.answer(name, "platform.health", "get_platform_health", Ok(health));
+    let list = json!([
+        {"name": "listeneragent-3.3", "uuid": "u1", "tag": "l", "priority": "50", "identity": "listener"},
+        {"name": "x", "uuid": "u2", "tag": "", "priority": null, "identity": "idle"},
+        {"name": "no identity", "uuid": "u3"},
+    ]);
+    links.answer(name, control, "list_agents", Ok(list));
+    links.answer(name, control, "status_agents", Ok(json!([["u1", "listeneragent-3.3", "", [42, null], "listener"], ["u2", "x", [7, 1]]])));
+    links.answer(name, control, "stop_agent", Ok(json!(null)));
+    links.set(link(name, true, 1));
+    links
 }
 
 pub fn admin() -> Caller {

@@ -1,7 +1,7 @@
 //! What the platform does. Each capability is one method of one service; RPC on the bus and REST both call that method.
 //!
 //! Map: `caller` (who asks) and `error`; `auth` (users, sessions, tokens), `agents` (life cycle, the control service), `config_store`,
-//! `health`, `alerts`, `audit`, `logs`, `peer_auth` (who may connect from outside), `policy` (the bus's interceptor), `devices`, `history`, `live`, `tools` (command line tools as a
+//! `health`, `alerts`, `audit`, `logs`, `peer_auth` (who may connect from outside), `policy` (the bus's interceptor), `devices`, `history`, `instances` (other platforms), `live`, `tools` (command line tools as a
 //! peer), `wiring` (building all of them), `bench` (all of them for tests).
 //!
 //! Deliberately no HTTP, no SQL, no files and no processes here: those are edges and adapters.
@@ -20,6 +20,7 @@ pub mod devices;
 pub mod error;
 pub mod health;
 pub mod history;
+pub mod instances;
 pub mod live;
 pub mod logs;
 pub mod peer_auth;
@@ -37,6 +38,7 @@ pub use devices::{DeviceNode, DeviceStatus, DeviceTree, Devices, PointInfo, Poin
 pub use error::ServiceError;
 pub use health::{HealthView, PlatformHealth, RollUp};
 pub use history::{ChartSeries, History, HistoryQuery, Series};
+pub use instances::{InstanceView, Instances, Introduction};
 pub use live::{Live, LiveEvent, LiveFrame, LiveSession, LiveStream};
 pub use logs::{LogBook, LogLevel, LogLine, NewLogLine};
 pub use peer_auth::{Admission, PeerAuth, PeerAuthConfig, PendingAttempt, RestingAuth};

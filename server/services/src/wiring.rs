@@ -20,8 +20,8 @@ use crate::live::LiveFeeds;
 use crate::peer_auth::PeerAuthDeps;
 use crate::policy::Policy;
 use crate::{
-    Agents, Alerts, Audit, Auth, AuthConfig, ConfigStore, Devices, History, Live, LogBook, PeerAuth, PeerAuthConfig, PlatformHealth,
-    ServiceError, Tools, agents, config_store, health, live, peer_auth,
+    Agents, Alerts, Audit, Auth, AuthConfig, ConfigStore, Devices, History, Instances, Live, LogBook, PeerAuth, PeerAuthConfig,
+    PlatformHealth, ServiceError, Tools, agents, config_store, health, live, peer_auth,
 };
 
 /// Period of the heartbeat of services.
@@ -44,6 +44,8 @@ pub struct Services {
     pub devices: Arc<Devices>,
     /// What historians keep.
     pub history: Arc<History>,
+    /// Other platforms.
+    pub instances: Arc<Instances>,
     /// What happens now, for people who watch.
     pub live: Arc<Live>,
     /// Health of everything that is connected.
@@ -77,8 +79,6 @@ pub struct InstanceInfo {
     pub vip_addresses: Vec<String>,
     /// Where the web service listens.
     pub web_address: String,
-    /// Names of other platforms that it knows.
-    pub other_platforms: Vec<String>,
 }
 
 /// What services need from outside.
@@ -328,6 +328,8 @@ impl Services {
 
         let devices = Arc::new(Devices::new(web.clone(), Arc::clone(&configs), Arc::clone(&audit)));
         let history = Arc::new(History::new(web.clone(), Arc::clone(&clock)));
+        let instances = Arc::new(Instances::new(&instance.name, Arc::clone(&audit), Arc::clone(&clock)));
+        web_peer.spawn(Arc::clone(&instances).run());
         let feeds = LiveFeeds {
             agents: agents.events(),
             alerts: alerts.follow(),
@@ -350,6 +352,7 @@ impl Services {
             configs,
             devices,
             history,
+            instances,
             live: Arc::new(live),
             health,
             alerts,

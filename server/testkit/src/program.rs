@@ -80,6 +80,14 @@ pub(crate) fn bare_with_open_files(name: &str, home: &Path, open_files: u32) -> 
     cleaned(shell, home)
 }
 
+/// The same, begun by another command that becomes the program, such as `ip netns exec NAME`.
+pub(crate) fn bare_begun_by(wrapper: &[String], name: &str, home: &Path) -> Command {
+    let (first, rest) = wrapper.split_first().expect("a command");
+    let mut command = Command::new(first);
+    command.args(rest).arg(program(name));
+    cleaned(command, home)
+}
+
 fn cleaned(mut command: Command, home: &Path) -> Command {
     for (key, _) in std::env::vars_os().filter(|(key, _)| key.to_string_lossy().starts_with("VOLTTRON")) {
         command.env_remove(key);

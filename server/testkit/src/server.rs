@@ -13,7 +13,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::Child;
 
 use crate::client::Client;
-use crate::program::{Finished, bare, bare_with_open_files, run};
+use crate::program::{Finished, bare, bare_begun_by, bare_with_open_files, run};
 use crate::wait::eventually_async;
 
 /// Longest wait for the ready line. A start takes well below a second; a loaded machine with a debug build gets some patience.
@@ -29,6 +29,8 @@ pub struct TestServerBuilder {
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     open_files: Option<u32>,
+    wrapper: Vec<String>,
+    web_host: Option<String>,
 }
 
 impl TestServerBuilder {
@@ -59,6 +61,14 @@ impl TestServerBuilder {
         self
     }
 
+    /// Starts the server by another command that becomes the program, such as `ip netns exec NAME`, where its pages are at `host`.
+    #[must_use]
+    pub fn begun_by(mut self, wrapper: &[&str], host: &str) -> Self {
+        self.wrapper = wrapper.iter().map(|word| (*word).to_owned()).collect();
+        self.web_host = Some(host.to_owned());
+        self
+    }
+
     /// Writes a file below the home before the start.
     #[must_use]
     pub fn file(mut self, name: &str, text: &str) -> Self {
@@ -76,6 +86,8 @@ impl TestServerBuilder {
             arguments: self.arguments,
             environment: self.environment,
             open_files: self.open_files,
+            wrapper: self.wrapper,
+            web_host: self.web_host.unwrap_or_else(|| "127.0.0.1".to_owned()),
             running: None,
             url: String::new(),
         };
@@ -106,6 +118,8 @@ pub struct TestServer {
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
     open_files: Option<u32>,
+    wrapper: Vec<String>,
+    web_host: String,
     running: Option<Running>,
     url: String,
 }
@@ -196,11 +210,12 @@ impl TestServer {
     /// Starts it on the same home and waits until it is ready; gives how long that took.
     pub async fn start_again(&mut self) -> Duration {
         assert!(self.running.is_none(), "the server runs already");
-        let mut command = match self.open_files {
-            Some(open_files) => bare_with_open_files("volttron", self.home(), open_files),
-            None => bare("volttron", self.home()),
+        let mut command = match (self.open_files, self.wrapper.is_empty()) {
+            (_, false) => bare_begun_by(&self.wrapper, "volttron", self.home()),
+            (Some(open_files), _) => bare_with_open_files("volttron", self.home(), open_files),
+            (None, _) => bare("volttron", self.home()),
         };
-        command.arg("--bind-web-address").arg("https://127.0.0.1:0").args(&self.arguments);
+        command.arg("--bind-web-address").arg(format!("https://{}:0", self.web_host)).args(&self.arguments);
         command.envs(self.environment.iter().cloned());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let began = Instant::now();

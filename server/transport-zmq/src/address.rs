@@ -16,6 +16,9 @@ use vt_vip::address::Scheme;
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(180);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 const KEEPALIVE_COUNT: u32 = 6;
+/// How long what we sent over a connection that we made may stay unacknowledged. The system itself waits a quarter of an hour before it
+/// gives a connection up over a line that was cut.
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(30);
 
 /// Where the router listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,6 +137,7 @@ impl Listen {
             Self::Tcp(place) => {
                 let stream = TcpStream::connect(place.as_str()).await?;
                 settle(&stream)?;
+                SockRef::from(&stream).set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX))?;
                 Ok(Stream::Tcp(stream))
             }
             Self::Abstract(name) => {

@@ -5,7 +5,7 @@
 //! approve it), `wire` (ZMTP messages over one stream), `session` (one peer: what it sends, what it is sent), `requests` (what it asks of
 //! the router), `pubsub` and `calls` (two of these in more depth), `holders` (who holds which identity), `dealer` (the connecting side),
 //! `platforms` and `outside` (links to other platforms, and what comes in from them), `remote` (links to other platforms as one of our
-//! agents), `facts` (what the router tells of itself), `config`, `address`.
+//! agents), `discovery` (finding a platform by its web address), `facts` (what the router tells of itself), `config`, `address`.
 //!
 //! The protocol itself is in the crate `omq-proto` (ZMTP, CURVE) and in `vt-vip` (frames). Who may connect is the authenticator's business,
 //! what a peer may do that of the bus's interceptors.
@@ -17,6 +17,7 @@ mod address;
 mod calls;
 mod config;
 mod dealer;
+mod discovery;
 mod endpoint;
 mod facts;
 mod handshake;
@@ -32,7 +33,8 @@ mod wire;
 pub use address::{AddressError, Listen};
 pub use config::{Config, KeyPair};
 pub use dealer::{Dealer, DealerConfig, DealerError, DealerEvent};
+pub use discovery::WebDiscovery;
 pub use endpoint::{Endpoint, EndpointError, Parts, Statistics};
 pub use facts::Facts;
-pub use platforms::{NoLink, Platform, PlatformState, Platforms};
+pub use platforms::{NoLink, Platforms};
 pub use remote::ZmqRemoteBus;

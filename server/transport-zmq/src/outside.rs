@@ -105,6 +105,9 @@ impl Session {
         };
         self.shared.platforms.heard(&platform);
         let Ok(to) = Identity::parse(known::canonical(&letter.to_peer)) else { return };
+        if to.as_str() == known::PLATFORM_WEB {
+            self.shared.platforms.answered(&platform, &letter);
+        }
         if peer.is_guarded(&to) && !self.may_deliver(peer, &to, message, &letter) {
             return;
         }
@@ -178,7 +181,7 @@ impl Session {
     }
 }
 
-/// The requests in a letter. Answers are not for peers in this process, which do not call other platforms.
+/// The requests in a letter. Of the peers in this process, the web service alone calls other platforms and gets answers.
 fn requests(letter: &Letter) -> Vec<(Option<rpc::RawId>, vt_types::RpcRequest)> {
     let documents = letter.documents.iter().flat_map(|document| match rpc::decode(document.as_bytes()) {
         Decoded::Single(document) => vec![document],

@@ -4,17 +4,22 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::mpsc;
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
+use vt_backends::{Platform, PlatformLinks, PlatformState};
 use vt_bus::{Bus, Delivery, PeerHandle, PeerInfo, PeerKind, RemoteMailbox, RemotePeer, Subscription};
 use vt_types::identity::known;
 use vt_types::timestamp::Timestamp;
-use vt_types::{Clock, Identity, PublicKey, TopicPrefix};
+use vt_types::{Clock, Identity, PublicKey, RpcError, RpcRequest, TopicPrefix};
 use vt_vip::external_rpc::{self, Letter};
 use vt_vip::frames::subsystem;
+use vt_vip::rpc::{self, Decoded, Document};
 use vt_vip::{Message, pubsub as vip_pubsub, routing_table, text};
 
 use crate::config::KeyPair;
@@ -23,42 +28,10 @@ use crate::{Dealer, DealerConfig, DealerEvent};
 
 /// Publications for one platform that wait for its link; when full, further ones are lost for it and counted by the bus.
 const QUEUE_MAX: usize = 6000;
+/// Calls of the platform's web service that wait for answers of other platforms; further ones are told that it is busy.
+const CALLS_MAX: usize = 1024;
 /// Deliveries encoded at once.
 const DELIVERIES_AT_ONCE: usize = 64;
-
-/// Where another platform is and how it is known.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Platform {
-    /// Instance name.
-    pub name: String,
-    /// VIP address.
-    pub address: String,
-    /// Its public key: what we expect there, and what it connects to us with.
-    pub server_key: PublicKey,
-}
-
-/// How the link to another platform is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlatformState {
-    /// Which.
-    pub platform: Platform,
-    /// Whether our link is connected.
-    pub is_connected: bool,
-    /// Since when the link has been so.
-    pub since: Option<Timestamp>,
-    /// When it last sent us anything.
-    pub heard_at: Option<Timestamp>,
-    /// Why it is not connected, as far as we know.
-    pub problem: Option<String>,
-    /// Messages sent to it.
-    pub sent: u64,
-    /// Messages that came from it.
-    pub received: u64,
-    /// Messages that were lost because they waited too long.
-    pub lost: u64,
-    /// What it wants to get.
-    pub wanted: Vec<TopicPrefix>,
-}
 
 /// The links to other platforms.
 pub struct Platforms {
@@ -67,6 +40,14 @@ pub struct Platforms {
     keys: KeyPair,
     clock: Arc<dyn Clock>,
     links: RwLock<HashMap<String, Arc<Link>>>,
+    calls: Mutex<HashMap<String, Waiting>>,
+    next_call: AtomicU64,
+}
+
+/// A call that waits for its answer.
+struct Waiting {
+    platform: String,
+    reply: oneshot::Sender<Result<Value, RpcError>>,
 }
 
 struct Link {
@@ -81,6 +62,7 @@ struct Link {
 #[derive(Default)]
 struct Told {
     state: Mutex<State>,
+    connects: AtomicU64,
     sent: AtomicU64,
     received: AtomicU64,
 }
@@ -97,7 +79,8 @@ impl Platforms {
     /// No links yet. `keys` are the platform's own.
     #[must_use]
     pub fn new(bus: Bus, our_name: impl Into<String>, keys: KeyPair, clock: Arc<dyn Clock>) -> Self {
-        Self { bus, our_name: our_name.into(), keys, clock, links: RwLock::default() }
+        let (links, calls, next_call) = (RwLock::default(), Mutex::default(), AtomicU64::new(0));
+        Self { bus, our_name: our_name.into(), keys, clock, links, calls, next_call }
     }
 
     /// Makes the links exactly these; those that stay as they are stay connected. Our own name is left out. Must be called inside a
@@ -119,15 +102,6 @@ impl Platforms {
             }
         }
         failed
-    }
-
-    /// How each link is, by name.
-    #[must_use]
-    pub fn states(&self) -> Vec<PlatformState> {
-        let infos: HashMap<_, _> = self.bus.peer_infos().into_iter().map(|info| (info.identity.clone(), info)).collect();
-        let mut states: Vec<_> = self.links.read().values().map(|link| link.state(infos.get(link.peer.identity()))).collect();
-        states.sort_by(|a, b| a.platform.name.cmp(&b.platform.name));
-        states
     }
 
     /// The name of the platform that connects with this key.
@@ -184,6 +158,22 @@ impl Platforms {
         self.send(name, Message { user, ..Message::new(Bytes::new(), id, subsystem::EXTERNAL_RPC, args) })
     }
 
+    /// A letter of that platform has come for the web service: takes the answers to its calls out of it.
+    pub(crate) fn answered(&self, platform: &str, letter: &Letter) {
+        for document in &letter.documents {
+            let Decoded::Single(Document::Response { id, result }) = rpc::decode(document.as_bytes()) else { continue };
+            let mut calls = self.calls.lock();
+            let id = id.as_text().unwrap_or_default();
+            // Only who was asked answers.
+            if calls.get(&*id).is_some_and(|call| call.platform == platform)
+                && let Some(call) = calls.remove(&*id)
+            {
+                // Whoever gave up waiting has no use for it.
+                call.reply.send(result).unwrap_or_default();
+            }
+        }
+    }
+
     /// Our instance name.
     pub(crate) fn our_name(&self) -> &str {
         &self.our_name
@@ -226,6 +216,61 @@ impl Platforms {
     }
 }
 
+#[async_trait]
+impl PlatformLinks for Platforms {
+    fn states(&self) -> Vec<PlatformState> {
+        let infos: HashMap<_, _> = self.bus.peer_infos().into_iter().map(|info| (info.identity.clone(), info)).collect();
+        let mut states: Vec<_> = self.links.read().values().map(|link| link.state(infos.get(link.peer.identity()))).collect();
+        states.sort_by(|a, b| a.platform.name.cmp(&b.platform.name));
+        states
+    }
+
+    async fn call(&self, platform: &str, peer: &Identity, request: &RpcRequest, limit: Duration) -> Result<Value, RpcError> {
+        let id = format!("web.{}", self.next_call.fetch_add(1, Relaxed));
+        let document = rpc::encode_request(Some(&id), request);
+        let letter = Letter {
+            to_platform: platform.to_owned(),
+            to_peer: peer.to_string(),
+            from_platform: self.our_name.clone(),
+            from_peer: known::PLATFORM_WEB.to_owned(),
+            documents: vec![String::from_utf8_lossy(&document).into_owned()],
+        };
+        let (reply, answer) = oneshot::channel();
+        {
+            let mut calls = self.calls.lock();
+            if calls.len() >= CALLS_MAX {
+                return Err(RpcError::Busy(peer.clone()));
+            }
+            calls.insert(id.clone(), Waiting { platform: platform.to_owned(), reply });
+        }
+        let _forgotten = Forgotten { platforms: self, id: &id };
+        let user = Bytes::from_static(known::PLATFORM_WEB.as_bytes());
+        if self.send_letter(platform, Bytes::copy_from_slice(id.as_bytes()), user, &letter).is_err() {
+            return Err(RpcError::UnknownPeer(peer.clone()));
+        }
+        match tokio::time::timeout(limit, answer).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(RpcError::PeerGone(peer.clone())),
+            Err(_) => {
+                let timeout_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+                Err(RpcError::Timeout { peer: peer.clone(), method: request.method.clone(), timeout_ms })
+            }
+        }
+    }
+}
+
+/// Whoever stops waiting, for whatever reason, leaves nothing behind.
+struct Forgotten<'a> {
+    platforms: &'a Platforms,
+    id: &'a str,
+}
+
+impl Drop for Forgotten<'_> {
+    fn drop(&mut self) {
+        self.platforms.calls.lock().remove(self.id);
+    }
+}
+
 /// There is no connected link to that platform, or its queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoLink;
@@ -239,6 +284,7 @@ impl Link {
             since: state.since,
             heard_at: state.heard_at,
             problem: state.problem.clone(),
+            connects: self.told.connects.load(Relaxed),
             sent: self.told.sent.load(Relaxed),
             received: self.told.received.load(Relaxed),
             lost: info.map_or(0, |info| info.lost),
@@ -272,6 +318,7 @@ impl Task {
                 event = dealer.next() => match event {
                     None => return,
                     Some(DealerEvent::Connected) => {
+                        self.told.connects.fetch_add(1, Relaxed);
                         self.turn(true, None);
                         let hello = Message::new(Bytes::new(), Bytes::new(), subsystem::ROUTING_TABLE, routing_table::hello(&self.our_name));
                         for message in [hello, list(&self.bus, &self.our_name)] {

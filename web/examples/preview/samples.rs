@@ -14,6 +14,7 @@ use vt_web::pages::device::{DevicePage, LastWrite, PointPage};
 use vt_web::pages::devices::{Branch, DevicesPage, TreeItem};
 use vt_web::pages::log::LogRow;
 use vt_web::pages::overview::{AgentCounts, AlertRow, BusTile, DeviceCounts, HistorianTile, OverviewPage, Reason, Rollup, Trouble};
+use vt_web::pages::platforms::PlatformRow;
 use vt_web::pages::search::{Group, Hit, SearchPage};
 use vt_web::pages::view::{AgentRow, DeviceRow, Kind, PointRow, crumbs};
 use vt_web::ui::{self, Tone};
@@ -91,6 +92,24 @@ impl Samples {
                 word: "In trouble",
                 why: self.n("No answer from 10.20.4.31:502 within 3 s."),
                 last_scrape: Some(self.ago(254)),
+            }],
+            platforms: vec![PlatformRow {
+                id: "sample-platform".to_owned(),
+                name: self.n("harbor2"),
+                href: "/platforms/harbor2".to_owned(),
+                address: self.n("tcp://10.20.5.2:22916"),
+                tone: Tone::Bad,
+                word: "Not linked",
+                why: Some(self.n("Connection refused.")),
+                since: Some(self.ago(300)),
+                told_at: Some(self.ago(310)),
+                is_old: true,
+                agents: Some((4, 6)),
+                sent: "0".to_owned(),
+                received: "0".to_owned(),
+                lost: "0".to_owned(),
+                loses: false,
+                reconnects: "2".to_owned(),
             }],
             trouble_more: 0,
             alerts: vec![

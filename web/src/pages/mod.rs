@@ -13,5 +13,6 @@ pub mod install;
 pub mod log;
 pub mod overview;
 pub mod peers;
+pub mod platforms;
 pub mod search;
 pub mod view;

@@ -12,6 +12,7 @@ use vt_services::{AlertRecord, BusView, RunState, Services};
 use vt_types::timestamp::Timestamp;
 use vt_types::{Identity, StatusWord};
 
+use super::platforms::{self, PlatformRow};
 use super::view::{self, AgentRow, DeviceRow};
 use crate::cx::{Cx, Viewer, page};
 use crate::error::{PageError, sentence};
@@ -204,6 +205,8 @@ pub struct OverviewPage {
     pub started: Option<Timestamp>,
     /// Who lost messages, and how many.
     pub lost: Vec<(String, String)>,
+    /// Other platforms.
+    pub platforms: Vec<PlatformRow>,
 }
 
 /// `GET /`
@@ -226,9 +229,10 @@ pub async fn show(viewer: Viewer) -> Result<Response, PageError> {
     let bus = services.bus_statistics();
     let agent_rows: Vec<AgentRow> = agents.iter().map(|agent| AgentRow::of(agent, *now)).collect();
     let instance = &services.instance;
+    let platforms = platforms::rows(services, *now);
     page(&OverviewPage {
         frame: viewer.cx.frame(Section::Overview),
-        rollup: rollup(services, &agent_rows, &bad, rows.len()),
+        rollup: rollup(services, &agent_rows, &bad, &platforms, rows.len()),
         agents: count(agents.iter().map(|agent| &agent.state)),
         devices: DeviceCounts {
             answering: rows.iter().filter(|row| row.tone == Tone::Good).count(),
@@ -251,6 +255,7 @@ pub async fn show(viewer: Viewer) -> Result<Response, PageError> {
         ],
         started: Some(instance.started_at),
         lost: services.peers().iter().filter(|peer| peer.lost > 0).map(|peer| (peer.identity.to_string(), ui::count(peer.lost))).collect(),
+        platforms,
     })
 }
 
@@ -275,7 +280,7 @@ fn count<'a>(states: impl Iterator<Item = &'a RunState>) -> AgentCounts {
     counts
 }
 
-fn rollup(services: &Services, agents: &[AgentRow], bad_devices: &[&DeviceRow], devices: usize) -> Rollup {
+fn rollup(services: &Services, agents: &[AgentRow], bad_devices: &[&DeviceRow], platforms: &[PlatformRow], devices: usize) -> Rollup {
     let said = services.health.roll_up();
     let mut reasons: Vec<Reason> = agents
         .iter()
@@ -309,6 +314,13 @@ fn rollup(services: &Services, agents: &[AgentRow], bad_devices: &[&DeviceRow], 
         tone: row.tone,
         word: row.word,
         what: row.path.clone(),
+        href: row.href.clone(),
+        why: row.why.clone().unwrap_or_default(),
+    }));
+    reasons.extend(platforms.iter().filter(|row| matches!(row.tone, Tone::Bad | Tone::Stale)).map(|row| Reason {
+        tone: row.tone,
+        word: row.word,
+        what: row.name.clone(),
         href: row.href.clone(),
         why: row.why.clone().unwrap_or_default(),
     }));

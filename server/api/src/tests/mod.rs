@@ -10,6 +10,7 @@ mod local;
 mod operations;
 mod others;
 mod peers;
+mod platforms;
 mod pubsub;
 mod sockets;
 mod users;

@@ -3,8 +3,8 @@
 //! Rules (for clients):
 //! - `Authorization: Bearer <access token>`; 401 without, 403 without group `vui` or `admin`, both `{"error":"Not Authorized"}`.
 //! - A slash at the end is optional. `HEAD` works where `GET` does. A method that a path does not offer is 501 with `Allow`.
-//! - What does not exist is 400 on VOLTTRON's routes and 404 on ours (`kinds`, `audit`, `alerts`, `logs`, `health`, `statistics`, `auths`,
-//!   `groups`, `roles`, `known-hosts`).
+//! - What does not exist is 400 on VOLTTRON's routes and 404 on ours (`kinds`, `audit`, `alerts`, `introductions`, `logs`, `health`, `link`,
+//!   `statistics`, `auths`, `groups`, `roles`, `known-hosts`).
 //! - Places that lead on answer `{"links": {name: path}, "route_options": {same}}`; paths are percent-encoded.
 //! - A peer of the bus that does not answer in time is 504, one that is not there 503.
 //! - Bodies: 1 MiB, configurations 16 MiB; more is 413. Broken JSON is 400.
@@ -22,11 +22,13 @@ mod enabled;
 mod health;
 mod historians;
 mod installs;
+mod introductions;
 mod kinds;
 mod known_hosts;
 pub mod logs;
 mod platforms;
 mod pubsub;
+mod remote;
 mod route;
 mod rpc;
 mod running;
@@ -117,13 +119,15 @@ async fn dispatch(cx: Cx, route: Route) -> Answer {
         Route::Kinds => return kinds::serve(&cx),
         Route::Audit => return audit::serve(&cx).await,
         Route::Alerts => return alerts::serve(&cx).await,
+        Route::Introductions => return introductions::serve(&cx),
         Route::Platform(platform, resource) => (platform, resource),
     };
     if platform != cx.services().instance.name {
-        return Err(ApiError::invalid(format!("Unknown platform: {platform}")));
+        return remote::serve(cx, &platform, resource).await;
     }
     match resource {
         Resource::Platform => platforms::platform(&cx),
+        Resource::Link => Err(ApiError::not_found("A platform has no link to itself.")),
         Resource::Agents => agents::list(cx).await,
         Resource::Installs => installs::list(&cx),
         Resource::Install(id) => installs::one(&cx, id).await,

@@ -8,6 +8,7 @@ pub enum Route {
     Kinds,
     Audit,
     Alerts,
+    Introductions,
     Platforms,
     /// Something below a platform.
     Platform(String, Resource),
@@ -17,6 +18,7 @@ pub enum Route {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Resource {
     Platform,
+    Link,
     Agents,
     Installs,
     Install(u64),
@@ -95,6 +97,7 @@ impl Route {
             ("kinds", None) => Some(Self::Kinds),
             ("audit", None) => Some(Self::Audit),
             ("alerts", None) => Some(Self::Alerts),
+            ("introductions", None) => Some(Self::Introductions),
             ("platforms", None) => Some(Self::Platforms),
             ("platforms", Some(rest)) => {
                 let (platform, rest) = split(rest);
@@ -112,6 +115,7 @@ impl Route {
             Self::Kinds => "/vui/kinds",
             Self::Audit => "/vui/audit",
             Self::Alerts => "/vui/alerts",
+            Self::Introductions => "/vui/introductions",
             Self::Platforms => "/vui/platforms",
             Self::Platform(_, resource) => resource.label(),
         }
@@ -122,6 +126,7 @@ impl Resource {
     fn parse(rest: Option<&str>) -> Option<Self> {
         let Some(rest) = rest else { return Some(Self::Platform) };
         match split(rest) {
+            ("link", None) => Some(Self::Link),
             ("agents", None) => Some(Self::Agents),
             ("installs", None) => Some(Self::Installs),
             ("installs", Some(id)) => Some(Self::Install(id.parse().ok()?)),
@@ -171,6 +176,7 @@ impl Resource {
     fn label(&self) -> &'static str {
         match self {
             Self::Platform => "/vui/platforms/{p}",
+            Self::Link => "/vui/platforms/{p}/link",
             Self::Agents => "/vui/platforms/{p}/agents",
             Self::Installs => "/vui/platforms/{p}/installs",
             Self::Install(_) => "/vui/platforms/{p}/installs/{id}",

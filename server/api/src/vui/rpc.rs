@@ -50,7 +50,8 @@ pub async fn method(mut cx: Cx, agent: &str, method: &str) -> Answer {
     Ok(ok(&result))
 }
 
-async fn params(cx: &mut Cx) -> Result<Params, ApiError> {
+/// The arguments in a body.
+pub async fn params(cx: &mut Cx) -> Result<Params, ApiError> {
     let bytes = cx.bytes(BODY_BYTES_MAX).await?;
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Ok(Params::none());

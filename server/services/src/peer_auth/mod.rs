@@ -150,6 +150,12 @@ impl PeerAuth {
         self.config.admission
     }
 
+    /// The platform's public key, with which its endpoints prove themselves.
+    #[must_use]
+    pub fn server_key(&self) -> Option<PublicKey> {
+        self.own.iter().find(|(_, holder)| holder.as_str() == known::PLATFORM).map(|(key, _)| *key)
+    }
+
     /// All records.
     #[must_use]
     pub fn records(&self) -> PeerAuthRecords {
@@ -297,9 +303,8 @@ impl PeerAuth {
         if added.is_ok() {
             self.announce();
         }
-        let caller = Caller { user: "setup-mode".to_owned(), groups: Vec::new(), session: None, address: None };
         let detail = format!("key {key} of {} from {}", attempt.identity, attempt.address);
-        self.audit.record(&caller, "peer.add", &user_id, added.as_ref().map(|_| detail.as_str())).await;
+        self.audit.record(&Caller::setup_mode(), "peer.add", &user_id, added.as_ref().map(|_| detail.as_str())).await;
         added
     }
 }

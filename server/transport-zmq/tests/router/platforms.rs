@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use serde_json::json;
-use vt_transport_zmq::{Config, KeyPair, Platform};
+use vt_backends::{Platform, PlatformLinks};
+use vt_transport_zmq::{Config, KeyPair};
 use vt_types::{Headers, Topic, TopicPrefix};
 use vt_vip::Message;
 use vt_vip::external_rpc::{self, Letter, Operation};

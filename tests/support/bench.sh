@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # All measurements: the benches of the crates and of the whole platform, as one table and as one JSON file. Arguments select platform rows:
-# start, memory, rest, viewers, devices.
+# start, memory, rest, viewers, python, devices.
 source "$(dirname "$0")/lib.sh"
 
-"$repository/tests/support/toolchain.sh"
+"$repository/tests/support/prepare.sh"
+export VT_TEST_VOLTTRON="$target_dir/volttron-venv"
 mkdir -p bench-results
 failed=0
 rows="$(mktemp)"

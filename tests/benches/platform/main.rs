@@ -1,11 +1,13 @@
-//! Speed of the whole platform, measured from outside on the release binary: start, memory, REST, websocket viewers, many devices. Prints one
-//! JSON line per row: `{"row", "value", "unit", "target", "limited_by"}`. The clients run on the same cores as the server, which every row says.
+//! Speed of the whole platform, measured from outside on the release binary: start, memory, REST, websocket viewers, Python clients,
+//! many devices. Prints one JSON line per row: `{"row", "value", "unit", "target", "limited_by"}`. The clients run on the same
+//! cores as the server, which every row says.
 //! Run: `make bench`, or `tests/support/bench.sh rest` for one of the parts.
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a bench prints its rows, and ends when something is not as it should be")]
 
 mod devices;
 mod memory;
 mod process;
+mod python;
 mod rest;
 mod start;
 mod viewers;
@@ -32,6 +34,9 @@ fn main() {
         }
         if runs("viewers") {
             viewers::measure().await;
+        }
+        if runs("python") {
+            python::measure().await;
         }
         if runs("devices") {
             devices::measure().await;

@@ -63,7 +63,7 @@ impl RemoteBus for ZmqRemoteBus {
         Listen::parse(&request.address).map_err(|error| bad(&error))?;
         let address = vt_vip::Address::parse(&request.address).map_err(|error| bad(&error))?;
         let keys = self.pair(&request.agent).await.map_err(|error| LinkError::Keys(error.to_string()))?;
-        let in_address = address.server_key.map(|key| PublicKey::parse(&key.to_string())).transpose().map_err(|error| bad(&error))?;
+        let in_address = address.server_key;
         let known = self.known_host(&address.netloc).await.map_err(|error| LinkError::Keys(error.to_string()))?;
         let server_key = known.or(request.server_key).or(in_address);
         let config = DealerConfig::new(&request.address, server_key, keys, request.identity.clone());

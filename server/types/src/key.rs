@@ -3,7 +3,14 @@
 use std::fmt;
 
 use base64::Engine;
-use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD};
+use base64::engine::DecodePaddingMode;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, URL_SAFE_NO_PAD};
+
+/// With and without padding; bits beyond the last whole byte are ignored, as Python does.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::URL_SAFE,
+    GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true).with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// A Curve25519 public key. Written as URL-safe base64 without padding, 43 characters.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -48,10 +55,8 @@ impl PublicKey {
 pub fn decode_key(text: &str) -> Option<[u8; 32]> {
     let bytes = match text.len() {
         40 => z85_decode(text.as_bytes()),
-        43 => URL_SAFE_NO_PAD.decode(text).ok(),
-        44 => URL_SAFE.decode(text).ok(),
-        54 => URL_SAFE_NO_PAD.decode(text).ok().and_then(|z85| z85_decode(&z85)),
-        56 => URL_SAFE.decode(text).ok().and_then(|z85| z85_decode(&z85)),
+        43 | 44 => BASE64.decode(text).ok(),
+        54 | 56 => BASE64.decode(text).ok().and_then(|z85| z85_decode(&z85)),
         64 => hex_decode(text),
         80 => hex_decode(text).and_then(|z85| z85_decode(&z85)),
         _ => None,
@@ -103,7 +108,7 @@ fn hex_decode(text: &str) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
-    const BASE64: &str = "xd_PlM_Lq6mp3TnievXH_7eAXQmJdYSxglr25j81YkM";
+    const TEXT: &str = "xd_PlM_Lq6mp3TnievXH_7eAXQmJdYSxglr25j81YkM";
     const HEX: &str = "c5dfcf94cfcbaba9a9dd39e27af5c7ffb7805d09897584b1825af6e63f356243";
     const Z85_TEXT: &str = "-OY1a==-w*SOGO]DIbtUW$4-<IfjGRF)d)gkq=[q";
 
@@ -111,10 +116,25 @@ mod tests {
     fn all_forms_of_one_key_are_the_same_key() {
         let of_z85 = URL_SAFE_NO_PAD.encode(Z85_TEXT);
         let hex_of_z85: String = Z85_TEXT.bytes().map(|byte| format!("{byte:02x}")).collect();
-        let padded = URL_SAFE.encode(Z85_TEXT);
-        for text in [BASE64, HEX, Z85_TEXT, &format!("{BASE64}="), &of_z85, &padded, &hex_of_z85] {
-            assert_eq!(PublicKey::parse(text).map(|key| key.to_string()), Ok(BASE64.to_owned()), "{text}");
+        let padded = base64::engine::general_purpose::URL_SAFE.encode(Z85_TEXT);
+        for text in [TEXT, HEX, Z85_TEXT, &format!("{TEXT}="), &of_z85, &padded, &hex_of_z85] {
+            assert_eq!(PublicKey::parse(text).map(|key| key.to_string()), Ok(TEXT.to_owned()), "{text}");
         }
+    }
+
+    #[test]
+    fn z85_is_that_of_zeromq() {
+        // A key of ZeroMQ's own tests, in both forms.
+        let key = PublicKey::parse("rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7").unwrap();
+        assert_eq!(Ok(key), PublicKey::parse("54fcba24e93249969316fb617c872bb0c1d1ff14800427c594cbfacf1bc2d652"));
+    }
+
+    #[test]
+    fn extreme_keys_survive_and_trailing_bits_count_for_nothing() {
+        for bytes in [[0; 32], [0xff; 32]] {
+            assert_eq!(PublicKey::parse(&PublicKey::new(bytes).to_string()), Ok(PublicKey::new(bytes)));
+        }
+        assert_eq!(PublicKey::parse(&format!("{}B", "A".repeat(42))), Ok(PublicKey::new([0; 32])));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::key::{KeyError, PublicKey, SecretKey};
+use vt_types::{KeyError, PublicKey, SecretKey};
 
 /// How peers reach each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -2,7 +2,7 @@
 //!
 //! Map: `frames` (a message), `router` (hello, ping, peerlist, query, agentstop, quit), `pubsub`, `rpc` (JSON-RPC), `error` (what could not
 //! be delivered), `routing_table` and `external_rpc` (between platforms); below them `json` (as Python writes and reads it) and `text`
-//! (topics as bytes); beside them `key` (CURVE keys as text) and `address` (`tcp://host:port?serverkey=...`).
+//! (topics as bytes); beside them `address` (`tcp://host:port?serverkey=...`).
 //!
 //! Invariant: bytes in, bytes out. No I/O, no clock, no randomness, no state. No bytes make it panic, and what it allocates is bounded by
 //! a small multiple of the bytes it was given, never by a length they claim.
@@ -14,7 +14,6 @@ pub mod error;
 pub mod external_rpc;
 pub mod frames;
 pub mod json;
-pub mod key;
 pub mod pubsub;
 pub mod router;
 pub mod routing_table;
@@ -24,4 +23,3 @@ pub mod text;
 pub use address::{Address, AddressError};
 pub use frames::{FrameError, Message};
 pub use json::JsonError;
-pub use key::{KeyError, PublicKey, SecretKey};

@@ -4,7 +4,9 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::{JsonError, PublicKey, json, text};
+use vt_types::PublicKey;
+
+use crate::{JsonError, json, text};
 
 /// Most web addresses in one message; one with more is refused.
 pub const WEB_ADDRESSES_MAX: usize = 1024;

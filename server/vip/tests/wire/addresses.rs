@@ -18,7 +18,7 @@ fn a_tcp_address_with_keys() {
     assert_eq!(address.host_port(), Some(("127.0.0.1", 22916)));
     assert_eq!(address.server_key.unwrap().to_string(), KEY);
     assert_eq!(address.public_key.unwrap().to_string(), KEY);
-    assert_eq!(address.secret_key.as_ref().unwrap().to_base64(), KEY);
+    assert_eq!(address.secret_key.as_ref().unwrap().expose_text(), KEY);
     assert_eq!(address.identity.as_deref(), Some("my.agent"));
     let shown = address.to_string();
     assert_eq!(shown, format!("tcp://127.0.0.1:22916?serverkey={KEY}&publickey={KEY}#my.agent"));

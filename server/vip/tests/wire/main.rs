@@ -7,7 +7,6 @@ mod addresses;
 mod errors;
 mod frames;
 mod json;
-mod keys;
 mod platforms;
 mod properties;
 mod pubsub;

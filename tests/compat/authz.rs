@@ -69,6 +69,24 @@ async fn a_method_that_it_closes_is_for_those_alone_whom_it_lets_in() {
 }
 
 #[tokio::test]
+async fn an_agent_that_runs_is_told_what_it_is_to_check_and_checks_arguments() {
+    let platform = Platform::start().await;
+    let _eleven = platform.agent(Installed::Eleven, "eleven", &[]).await;
+    let mut anne = platform.peer("anne", 9).await;
+    assert_eq!(anne.call("eleven", "guarded", json!([6])).await["result"], 6, "open until somebody closes it");
+    let mut rule = platform.peer_with("rule", 9, &json!({"allow_auth_modifications": null})).await;
+    let right = json!(["anne", null, null, [{"eleven.guarded": {"value": 5}}]]);
+    assert_eq!(rule.call("platform.auth", "create_or_merge_agent_authz", right).await["result"], json!(true));
+    authz(&platform, &["add", "agent", "eleven", "--protected-rpcs", "guarded"], "Added Agent:").await;
+    vt_testkit::eventually_async("the agent looks at arguments that have no name on the way", PATIENCE, async || {
+        let answer = anne.call("eleven", "guarded", json!([6])).await;
+        answer["error"].to_string().contains("only with value=5 but called with value=6").then_some(())
+    })
+    .await;
+    assert_eq!(anne.call("eleven", "guarded", json!([5])).await["result"], 5);
+}
+
+#[tokio::test]
 async fn a_topic_that_it_protects_is_for_those_alone_whom_it_lets_publish_or_hear() {
     let platform = Platform::start().await;
     authz(&platform, &["add", "topics", "secret"], "Added Topic:").await;

@@ -88,6 +88,23 @@ async fn it_makes_credentials_with_which_an_agent_connects() {
 }
 
 #[tokio::test]
+async fn it_removes_credentials_and_with_them_the_agent() {
+    let platform = Platform::start().await;
+    platform.vctl11(&["auth", "add", "made"]).await.ok();
+    let arguments = ["made", "--address", platform.address(), "--heartbeat", "1"];
+    let _agent = crate::python::Python::start("made", Installed::Eleven, "agent.py", platform.home(), &arguments);
+    platform.peer_is_listed("made", true).await;
+    // It asks before it removes.
+    let mut command = Installed::Eleven.command("vctl.py", platform.home(), &["auth", "remove", "made"]);
+    let mut child = command.spawn().unwrap();
+    tokio::io::AsyncWriteExt::write_all(&mut child.stdin.take().unwrap(), b"y\n").await.unwrap();
+    let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await.unwrap().unwrap();
+    assert!(output.status.success() && String::from_utf8_lossy(&output.stdout).contains("made removed!"), "{output:?}");
+    platform.peer_is_listed("made", false).await;
+    assert!(!platform.home().join("credentials_store/made.json").exists());
+}
+
+#[tokio::test]
 async fn it_tells_the_methods_of_every_peer() {
     let platform = Platform::start().await;
     let _agent = platform.agent(Installed::Ten, "ten", &[]).await;

@@ -1,5 +1,6 @@
 //! Tells peers of changes: `auth.update` with everybody's capabilities to all peers from outside, and
-//! `auth.set_multiple_rpc_authorizations` to those whose methods need other capabilities now. Both come from `platform.auth`, for agents
+//! `auth.set_multiple_rpc_authorizations` to those whose methods need other capabilities now; `rpc.add_protected_rpcs` to those of the modular
+//! generation of which further methods are closed, so that they check arguments themselves. All come from `platform.auth`, for agents
 //! accept them from nobody else. Peers that do not understand or answer are left alone; each is given a bounded time.
 //! Source: VOLTTRON `auth.py` (`_send_update`, `update_rpc_authorizations`).
 
@@ -40,19 +41,24 @@ pub fn tell_peers(auth: Arc<PeerAuth>, context: AgentContext) -> impl Future<Out
                 continue;
             }
             // Not waited for: a peer that never answers must not keep others from the next change.
-            let changed = changed_methods(&told, &records);
+            let changed = (changed_methods(&told, &records), closed_methods(&told, &records));
             context.spawn(tell(Arc::clone(&auth), context.clone(), changed));
             told = records;
         }
     }
 }
 
-async fn tell(auth: Arc<PeerAuth>, context: AgentContext, changed: BTreeMap<Identity, Methods>) {
+async fn tell(
+    auth: Arc<PeerAuth>,
+    context: AgentContext,
+    (changed, closed): (BTreeMap<Identity, Methods>, BTreeMap<Identity, Vec<String>>),
+) {
     let capabilities = json!(auth.all_capabilities());
     let peers = context.peer().bus().peer_infos().into_iter();
     let peers = peers.filter(|peer| peer.is_remote && peer.kind != PeerKind::Link && !known::is_reserved(peer.identity.as_str()));
     let telling = peers.map(|peer| {
-        let (context, capabilities, methods) = (&context, &capabilities, changed.get(&peer.identity));
+        let (context, capabilities) = (&context, &capabilities);
+        let (methods, closed) = (changed.get(&peer.identity), closed.get(&peer.identity));
         async move {
             let update = Params::positional(vec![capabilities.clone()]);
             log(&peer.identity, "auth.update", call(context, &peer.identity, "auth.update", update).await);
@@ -61,10 +67,17 @@ async fn tell(auth: Arc<PeerAuth>, context: AgentContext, changed: BTreeMap<Iden
             {
                 tracing::debug!(peer = %peer.identity, "a peer could not be told in time what its methods need");
             }
+            if let Some(closed) = closed {
+                let params = Params::positional(vec![json!(closed)]);
+                log(&peer.identity, ADD_CLOSED, call(context, &peer.identity, ADD_CLOSED, params).await);
+            }
         }
     });
     futures_util::stream::iter(telling).buffer_unordered(TOLD_AT_ONCE).collect::<()>().await;
 }
+
+/// Tells an agent of the modular generation of methods that it is to ask about.
+const ADD_CLOSED: &str = "rpc.add_protected_rpcs";
 
 /// All methods at once; if the agent does not know one of them, each by itself.
 async fn tell_methods(context: &AgentContext, peer: &Identity, methods: &Methods) {
@@ -107,4 +120,13 @@ fn changed_methods(before: &PeerAuthRecords, now: &PeerAuthRecords) -> BTreeMap<
         .map(|(identity, methods)| (identity, methods.into_iter().filter(|(_, capabilities)| !capabilities.is_empty()).collect()))
         .filter(|(_, methods): &(Identity, Methods)| !methods.is_empty())
         .collect()
+}
+
+/// Methods that the modular generation closes now and did not before, with those that it closed already, by identity.
+fn closed_methods(before: &PeerAuthRecords, now: &PeerAuthRecords) -> BTreeMap<Identity, Vec<String>> {
+    let agents = now.authz.agents.iter().filter(|(identity, agent)| {
+        let known = before.authz.agents.get(identity).map(|agent| agent.protected_rpcs.as_slice()).unwrap_or_default();
+        agent.protected_rpcs.iter().any(|method| !known.contains(method))
+    });
+    agents.filter_map(|(identity, agent)| Some((Identity::parse(identity).ok()?, agent.protected_rpcs.clone()))).collect()
 }

@@ -509,4 +509,7 @@ async fn checklist_58_changed_rights_reach_peers_from_platform_auth() {
     assert_eq!(all.kwargs["rpc_authorizations"], json!({"m": ["new"]}));
     let one = answered(&mut mailbox, "auth.set_rpc_authorizations").await;
     assert_eq!((&one.kwargs["method_str"], &one.kwargs["capabilities"]), (&json!("m"), &json!(["new"])));
+    let closed = vt_backends::AgentAuthz { protected_rpcs: vec!["n".to_owned()], ..vt_backends::AgentAuthz::default() };
+    running.peer_auth.merge_agent_authz(&admin(), "a1", closed).await.unwrap();
+    assert_eq!(answered(&mut mailbox, "rpc.add_protected_rpcs").await.args, [json!(["n"])]);
 }

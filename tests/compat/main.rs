@@ -11,6 +11,7 @@ mod agent;
 mod agents;
 mod authz;
 mod calls;
+mod install;
 mod one_bus;
 mod peer;
 mod platform;

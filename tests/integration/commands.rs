@@ -5,6 +5,8 @@ mod bus;
 mod certificates;
 mod down;
 mod help;
+mod install;
+mod packaging;
 mod scripts;
 mod setup;
 

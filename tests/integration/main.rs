@@ -11,6 +11,7 @@ mod durability;
 mod first_start;
 mod forwarding;
 mod linking;
+mod mock_agent;
 mod modbus;
 mod peers;
 mod postgres_history;

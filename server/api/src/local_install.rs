@@ -45,6 +45,9 @@ pub struct InstallCall {
     /// Replaces an agent of the same identity.
     #[serde(default)]
     pub force: bool,
+    /// As `force`, and what is not given stays as well; it runs afterwards if it ran before. Not for built-in agents.
+    #[serde(default)]
+    pub upgrade: bool,
     /// Starts it at once.
     #[serde(default)]
     pub start: bool,
@@ -54,6 +57,9 @@ pub struct InstallCall {
     /// Whether versions that are not final may be chosen.
     #[serde(default)]
     pub allow_prerelease: bool,
+    /// Leaves a directory's `requirements.txt` alone.
+    #[serde(default)]
+    pub skip_requirements: bool,
 }
 
 /// Where the code comes from; paths are absolute and of the server's machine.
@@ -161,9 +167,11 @@ async fn begin(state: &ApiState, caller: &Caller, call: InstallCall) -> Result<B
         priority,
         config: call.config,
         force: call.force,
+        upgrade: call.upgrade,
         start: call.start,
         interpreter: call.interpreter,
         allow_prerelease: call.allow_prerelease,
+        skip_requirements: call.skip_requirements,
     };
     agents.begin_install(caller, request).await.map(Begun::Package)
 }

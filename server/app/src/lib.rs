@@ -2,8 +2,9 @@
 //! here; no rule of the platform is.
 //!
 //! Map: `platform` (start and shutdown, in order), `stores` (home and database), `tls` (certificates and signing key), `listeners` (HTTPS
-//! and the local socket), `peers` (ZeroMQ), `neighbours` (which platforms are linked) and `introductions` (setup mode), `logging` (lines for people and for the pages), `demo` (the demonstration building), `process`
-//! (memory and CPU for the metrics), `signals`; `offline` and `certificates` (what tools may do while the server is down).
+//! and the local socket), `peers` (ZeroMQ), `neighbours` (which platforms are linked) and `introductions` (setup mode), `logging` (lines for
+//! people and for the pages), `demo` (the demonstration building), `process` (memory and CPU for the metrics), `signals`; `offline`,
+//! `certificates` and `packaging` (what tools may do while the server is down).
 //!
 //! Invariants: nothing is announced before it is bound; the home is held by one process; every task ends before `run` returns.
 
@@ -15,6 +16,7 @@ mod listeners;
 mod logging;
 mod neighbours;
 pub mod offline;
+pub mod packaging;
 mod peers;
 mod platform;
 mod process;

@@ -90,6 +90,12 @@ impl RunState {
     pub fn is_running(&self) -> bool {
         matches!(self, Self::Running { .. })
     }
+
+    /// Whether it is running or will be started again without anybody's doing.
+    #[must_use]
+    pub fn is_meant_to_run(&self) -> bool {
+        matches!(self, Self::Running { .. } | Self::BackingOff { .. })
+    }
 }
 
 /// Why an agent could not be started or stopped.

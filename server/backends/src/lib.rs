@@ -19,7 +19,10 @@ pub mod repositories;
 pub use authenticator::{Authenticator, ConnectAttempt, Proof, Verdict};
 pub use channels::{Channel, ChannelError, Channels};
 pub use launcher::{AgentKindInfo, AgentLauncher, LaunchError, LaunchObserver, RunState};
-pub use packages::{PackageRequest, PackageSource, PrepareError, PrepareObserver, PrepareStep, PreparedPackage, PythonPackages};
+pub use packages::{
+    AgentEnvironment, Library, LibraryRequest, PackageRequest, PackageSource, PrepareError, PrepareObserver, PrepareStep, PreparedPackage,
+    PythonPackages,
+};
 pub use platforms::{Discovery, DiscoveryError, Platform, PlatformLinks, PlatformState};
 pub use remote_bus::{LinkError, LinkRequest, LinkState, Outgoing, RemoteBus, RemoteLink};
 pub use repositories::RepositoryError;

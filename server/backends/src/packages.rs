@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use vt_types::Identity;
 
 use crate::PythonSource;
 
@@ -36,10 +37,22 @@ pub struct PackageRequest {
     pub source: PackageSource,
     /// Install-time configuration, the content of a file as it is; `None` leaves what the package brings along.
     pub config: Option<String>,
+    /// File whose content is the configuration if neither the request nor the package has one; it need not exist.
+    pub earlier_config: Option<PathBuf>,
     /// Name or path of the Python interpreter; `None` for the configured one.
     pub interpreter: Option<String>,
     /// Whether versions that are not final may be chosen.
     pub allow_prerelease: bool,
+    /// Whether a directory's `requirements.txt` is left alone.
+    pub skip_requirements: bool,
+}
+
+impl PackageRequest {
+    /// A package with nothing special about it.
+    #[must_use]
+    pub fn of(source: PackageSource) -> Self {
+        Self { source, config: None, earlier_config: None, interpreter: None, allow_prerelease: false, skip_requirements: false }
+    }
 }
 
 /// A package that is ready to be installed.
@@ -51,6 +64,35 @@ pub struct PreparedPackage {
     pub name: String,
     /// The identity it asks for, perhaps with `{n}`.
     pub identity_template: Option<String>,
+}
+
+/// A library that all agents in Python are to have in their environments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LibraryRequest {
+    /// Its code.
+    pub source: PackageSource,
+    /// Installs it anew where it is installed.
+    pub force: bool,
+    /// Whether versions that are not final may be chosen.
+    pub allow_prerelease: bool,
+}
+
+/// A library that all agents in Python have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Library {
+    /// Its name in the index.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// The environment of an installed agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentEnvironment {
+    /// Whose.
+    pub identity: Identity,
+    /// Where it lies.
+    pub source: PythonSource,
 }
 
 /// A step of making a package ready, in order.
@@ -120,4 +162,33 @@ pub trait PythonPackages: Send + Sync {
 
     /// Removes a package that will not be installed.
     async fn discard(&self, package: PreparedPackage);
+
+    /// Puts a library into the environments of `agents`, and of every package that is prepared from now on. An agent that has it by itself
+    /// keeps its own.
+    ///
+    /// # Errors
+    /// [`PrepareError`]; then no environment has it that had it not before.
+    async fn install_library(
+        &self,
+        request: LibraryRequest,
+        agents: Vec<AgentEnvironment>,
+        observer: Arc<dyn PrepareObserver>,
+    ) -> Result<Library, PrepareError>;
+
+    /// Takes a library out of the environments of `agents`, and of what is prepared from now on.
+    ///
+    /// # Errors
+    /// `Invalid` if there is none of this name, or it could not be taken out everywhere; which agents still have it is told.
+    async fn remove_library(
+        &self,
+        name: &str,
+        agents: Vec<AgentEnvironment>,
+        observer: Arc<dyn PrepareObserver>,
+    ) -> Result<(), PrepareError>;
+
+    /// The libraries that all agents get, by name.
+    ///
+    /// # Errors
+    /// `System`.
+    async fn libraries(&self) -> Result<Vec<Library>, PrepareError>;
 }

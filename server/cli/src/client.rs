@@ -82,6 +82,11 @@ impl Client {
         self.timeout
     }
 
+    /// Where is told what is done.
+    pub fn trace(&self) -> &Trace {
+        &self.trace
+    }
+
     /// Calls `method` of `peer` with positional arguments.
     pub fn call(&self, peer: &str, method: &str, args: Vec<Value>) -> Result<Value, ClientError> {
         self.call_with(peer, method, args, Map::new())
@@ -134,9 +139,32 @@ impl Client {
     }
 
     /// Hands each JSON line of a stream to `take` until that breaks, the stream ends, or `until` has come.
-    pub fn follow(&self, path: &str, until: Option<Instant>, mut take: impl FnMut(Value) -> ControlFlow<()>) -> Result<(), ClientError> {
+    pub fn follow(&self, path: &str, until: Option<Instant>, take: impl FnMut(Value) -> ControlFlow<()>) -> Result<(), ClientError> {
+        self.stream(Method::GET, path, String::new(), until, take)
+    }
+
+    /// The same for a request with a body.
+    pub fn follow_answer(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        until: Option<Instant>,
+        take: impl FnMut(Value) -> ControlFlow<()>,
+    ) -> Result<(), ClientError> {
+        let body = serde_json::to_string(body).map_err(|error| self.problem(&error))?;
+        self.stream(Method::POST, path, body, until, take)
+    }
+
+    fn stream(
+        &self,
+        method: Method,
+        path: &str,
+        body: String,
+        until: Option<Instant>,
+        mut take: impl FnMut(Value) -> ControlFlow<()>,
+    ) -> Result<(), ClientError> {
         self.run(async {
-            let opening = tokio::time::timeout(self.timeout, self.send(Method::GET, path, String::new())).await;
+            let opening = tokio::time::timeout(self.timeout, self.send(method, path, body)).await;
             let response = opening.unwrap_or(Err(ClientError::TimedOut))?;
             if !response.status().is_success() {
                 return self.json(response).await.map(drop);

@@ -1,8 +1,8 @@
-//! The command line: `volttron` (the server, in the foreground), `vctl` (control), `vcfg` (set-up) and what VOLTTRON's
+//! The command line: `volttron` (the server, in the foreground), `vctl` (control), `vcfg` (set-up), `vpkg` (wheels) and what VOLTTRON's
 //! shell scripts do. One executable serves all of them by the name it is called.
 //!
 //! Map: `program` (which of them), `serve` (options of the server), `client` (the server's local socket), `vctl` and `vcfg` (one file
-//! per group of commands), `scripts` (`start-volttron` and its like), `output` (what is printed), `python` (values as Python prints them),
+//! per group of commands), `vpkg` (wheels), `scripts` (`start-volttron` and its like), `install_agent` (`install-agent.py`), `output` (what is printed), `python` (values as Python prints them),
 //! `prompt` (questions), `trace` (what `-v` tells).
 //!
 //! Source: VOLTTRON `volttron/platform/{main,control,instance_setup}.py` for options, texts and exit codes.
@@ -12,6 +12,7 @@
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 mod client;
+mod install_agent;
 mod output;
 pub mod program;
 mod prompt;
@@ -21,3 +22,4 @@ mod serve;
 mod trace;
 mod vcfg;
 mod vctl;
+mod vpkg;

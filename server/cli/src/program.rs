@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::{scripts, serve, vcfg, vctl};
+use crate::{install_agent, scripts, serve, vcfg, vctl, vpkg};
 
 /// The programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +15,10 @@ pub enum Program {
     Vctl,
     /// Set-up.
     Vcfg,
+    /// Wheels of agents.
+    Vpkg,
+    /// Installs an agent from its sources.
+    InstallAgent,
     /// Starts the server in the background.
     StartVolttron,
     /// Ends the server.
@@ -28,6 +32,8 @@ impl Program {
         match path.file_stem().and_then(|name| name.to_str()) {
             Some("vctl" | "volttron-ctl") => Self::Vctl,
             Some("vcfg" | "volttron-cfg") => Self::Vcfg,
+            Some("vpkg" | "volttron-pkg") => Self::Vpkg,
+            Some("install-agent") => Self::InstallAgent,
             Some("start-volttron") => Self::StartVolttron,
             Some("stop-volttron") => Self::StopVolttron,
             _ => Self::Volttron,
@@ -42,6 +48,8 @@ impl Program {
             Self::Volttron => serve::main(args),
             Self::Vctl => vctl::main(args),
             Self::Vcfg => vcfg::main(args),
+            Self::Vpkg => vpkg::main(args),
+            Self::InstallAgent => install_agent::main(args),
             Self::StartVolttron => scripts::start(args),
             Self::StopVolttron => scripts::stop(),
         })
@@ -59,6 +67,9 @@ mod tests {
             ("volttron-ctl", Program::Vctl),
             ("vcfg", Program::Vcfg),
             ("./volttron-cfg", Program::Vcfg),
+            ("vpkg", Program::Vpkg),
+            ("volttron-pkg", Program::Vpkg),
+            ("scripts/install-agent.py", Program::InstallAgent),
             ("./start-volttron", Program::StartVolttron),
             ("./stop-volttron", Program::StopVolttron),
             ("volttron", Program::Volttron),

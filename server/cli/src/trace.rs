@@ -2,11 +2,13 @@
 
 use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 
-/// Level of debug lines, as Python counts.
+/// Levels of lines, as Python counts.
 const DEBUG: i64 = 10;
+const INFO: i64 = 20;
+const WARNING: i64 = 30;
 
 /// Where lines of a tool's own work go, and from which level on.
 pub struct Trace {
@@ -38,10 +40,22 @@ impl Trace {
 
     /// A line about what is being done.
     pub fn debug(&self, text: &str) {
-        if self.level > DEBUG {
-            return;
+        if self.level <= DEBUG {
+            self.write("DEBUG", text);
         }
-        let line = format!("vctl DEBUG: {text}\n");
+    }
+
+    /// A line about how far a long piece of work is. A person at a terminal sees it without asking for it, unless told less.
+    pub fn progress(&self, text: &str) {
+        if self.level <= INFO {
+            self.write("INFO", text);
+        } else if self.level <= WARNING && std::io::stderr().is_terminal() {
+            crate::output::complain(text);
+        }
+    }
+
+    fn write(&self, level: &str, text: &str) {
+        let line = format!("vctl {level}: {text}\n");
         // A line that cannot be written must not keep the command from its work.
         drop(match &self.to {
             To::Stderr => std::io::stderr().lock().write_all(line.as_bytes()),

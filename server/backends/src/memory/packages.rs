@@ -6,7 +6,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 
-use crate::packages::{PackageRequest, PackageSource, PrepareError, PrepareObserver, PrepareStep, PreparedPackage, PythonPackages};
+use crate::packages::{
+    AgentEnvironment, Library, LibraryRequest, PackageRequest, PackageSource, PrepareError, PrepareObserver, PrepareStep, PreparedPackage,
+    PythonPackages,
+};
 use crate::{EntryPoint, Generation, PythonSource};
 
 /// Prepares nothing but the words for it. A source with `broken` in its name fails, one with `modular` is a modular agent. Clones share
@@ -15,6 +18,8 @@ use crate::{EntryPoint, Generation, PythonSource};
 pub struct MemoryPackages {
     requests: Arc<Mutex<Vec<PackageRequest>>>,
     discarded: Arc<Mutex<Vec<String>>>,
+    libraries: Arc<Mutex<Vec<Library>>>,
+    environments: Arc<Mutex<Vec<AgentEnvironment>>>,
 }
 
 impl MemoryPackages {
@@ -22,6 +27,12 @@ impl MemoryPackages {
     #[must_use]
     pub fn requests(&self) -> Vec<PackageRequest> {
         self.requests.lock().clone()
+    }
+
+    /// The environments that the last change of libraries was for.
+    #[must_use]
+    pub fn environments(&self) -> Vec<AgentEnvironment> {
+        self.environments.lock().clone()
     }
 
     /// Names of the packages that were discarded.
@@ -61,5 +72,38 @@ impl PythonPackages for MemoryPackages {
 
     async fn discard(&self, package: PreparedPackage) {
         self.discarded.lock().push(package.name);
+    }
+
+    async fn install_library(
+        &self,
+        request: LibraryRequest,
+        agents: Vec<AgentEnvironment>,
+        observer: Arc<dyn PrepareObserver>,
+    ) -> Result<Library, PrepareError> {
+        let name = name_of(&request.source);
+        observer.on_line(&format!("putting {name} everywhere"));
+        if name.contains("broken") {
+            return Err(PrepareError::Tool { tool: "pip".to_owned(), reason: "told to fail".to_owned() });
+        }
+        let (name, version) = name.split_once('-').unwrap_or((&name, "1.0"));
+        let library = Library { name: name.to_owned(), version: version.to_owned() };
+        let mut libraries = self.libraries.lock();
+        libraries.retain(|other| other.name != library.name);
+        libraries.push(library.clone());
+        libraries.sort_by(|a, b| a.name.cmp(&b.name));
+        *self.environments.lock() = agents;
+        Ok(library)
+    }
+
+    async fn remove_library(&self, name: &str, agents: Vec<AgentEnvironment>, _: Arc<dyn PrepareObserver>) -> Result<(), PrepareError> {
+        let mut libraries = self.libraries.lock();
+        let at = libraries.iter().position(|library| library.name == name);
+        libraries.remove(at.ok_or_else(|| PrepareError::Invalid(format!("there is no library {name} for all agents")))?);
+        *self.environments.lock() = agents;
+        Ok(())
+    }
+
+    async fn libraries(&self) -> Result<Vec<Library>, PrepareError> {
+        Ok(self.libraries.lock().clone())
     }
 }

@@ -68,6 +68,8 @@ pub struct Context {
     pub home: PathBuf,
     /// Whether output is JSON.
     pub json: bool,
+    /// The time limit, if one was asked for.
+    pub asked_limit: Option<Duration>,
     /// The command's name, for messages.
     pub command: &'static str,
 }
@@ -78,9 +80,9 @@ impl Context {
         let settings = global.settings()?;
         let trace = Trace::new(settings.level, settings.log.as_deref())
             .map_err(|error| Failure::new(1, format!("the log file cannot be written: {error}")))?;
-        let client = Client::new(&settings.home, Duration::from_secs_f64(settings.timeout_s), trace)
-            .map_err(|error| Failure::new(1, error.to_string()))?;
-        Ok(Self { client, home: settings.home, json: global.json, command })
+        let limit = Duration::from_secs_f64(settings.timeout_s.unwrap_or(TIMEOUT_S));
+        let client = Client::new(&settings.home, limit, trace).map_err(|error| Failure::new(1, error.to_string()))?;
+        Ok(Self { client, home: settings.home, json: global.json, asked_limit: settings.timeout_s.map(|_| limit), command })
     }
 
     /// Calls a method of `control`.
@@ -102,7 +104,7 @@ impl Context {
 
 struct Settings {
     home: PathBuf,
-    timeout_s: f64,
+    timeout_s: Option<f64>,
     level: i64,
     log: Option<PathBuf>,
 }
@@ -115,9 +117,9 @@ impl Global {
         let file = ControlFile::read(&home, self.config.as_deref(), &environment).map_err(|error| Failure::new(1, error.to_string()))?;
         let wrong = |key: &str, text: String| Failure::new(2, format!("{}: {key}: {text}", file.path().display()));
         let timeout_s = match (self.timeout, file.get("timeout")) {
-            (Some(given), _) => given,
-            (None, Some(text)) => seconds(text).map_err(|error| wrong("timeout", error))?,
-            (None, None) => TIMEOUT_S,
+            (Some(given), _) => Some(given),
+            (None, Some(text)) => Some(seconds(text).map_err(|error| wrong("timeout", error))?),
+            (None, None) => None,
         };
         let base = match (self.verboseness, file.get("verboseness")) {
             (Some(given), _) => given,
@@ -144,7 +146,7 @@ impl Global {
             ("debug", json!(self.debug)),
             ("json", json!(self.json)),
             ("log", json!(path(&settings.log))),
-            ("timeout", json!(settings.timeout_s)),
+            ("timeout", json!(settings.timeout_s.unwrap_or(TIMEOUT_S))),
             ("verboseness", json!(settings.level)),
             ("volttron_home", json!(settings.home.display().to_string())),
         ] {

@@ -2,16 +2,20 @@
 //! while the server is down (`list`, `tag`, `auth`, `certs`) is done on its files instead.
 //!
 //! Map: `global` (options of all commands), `failure` (exit codes), `patterns` (which agents), `installed` (agents of a running or resting
-//! platform), `agents` (tables and health), `auth`, `certificates`, `lifecycle`, `install`, `configs`, `platform`, `pubsub`, `rpc`, `stats`, `top`.
+//! platform), `agents` (tables and health), `auth`, `certificates`, `lifecycle`, `install`, `installation` (following one), `upgrade`,
+//! `libraries`, `cgroups`, `configs`, `platform`, `pubsub`, `rpc`, `stats`, `top`.
 
 mod agents;
 mod auth;
 mod certificates;
+mod cgroups;
 mod configs;
 mod failure;
 mod global;
 mod install;
+mod installation;
 mod installed;
+mod libraries;
 mod lifecycle;
 mod patterns;
 mod platform;
@@ -19,6 +23,7 @@ mod pubsub;
 mod rpc;
 mod stats;
 mod top;
+mod upgrade;
 
 use std::ffi::OsString;
 
@@ -54,29 +59,39 @@ enum Command {
     /// The configuration store
     #[command(subcommand)]
     Config(configs::Command),
+    /// Control groups for agents
+    CreateCgroups(cgroups::CreateCgroups),
     /// Do not start agents with the platform
     Disable(patterns::Patterns),
     /// Start agents with the platform
     Enable(lifecycle::Enable),
     /// Health of an agent
     Health(patterns::Patterns),
-    /// Install a built-in agent
+    /// Install an agent: a directory, a wheel, a built-in agent or a package by name
     Install(install::Install),
+    /// Install a library for all agents in Python
+    InstallLib(libraries::InstallLib),
     /// Kinds of agents that can be installed by name
     Kinds,
     /// Installed agents
     List(agents::Listing),
+    /// Libraries that all agents in Python have
+    ListLibs,
     /// Identities of all peers of the bus
     Peerlist,
     /// Publish a message
     Publish(pubsub::Publish),
     /// Remove agents
     Remove(lifecycle::Remove),
+    /// Remove a library from all agents in Python
+    RemoveLib(libraries::RemoveLib),
     /// Stop agents, then start them
     Restart(patterns::Patterns),
     /// Methods of peers
     #[command(subcommand)]
     Rpc(rpc::Command),
+    /// Install agents from wheels and start them
+    Send(upgrade::Send),
     /// Stop all agents, or the platform too
     Shutdown(platform::Shutdown),
     /// Start agents
@@ -93,6 +108,8 @@ enum Command {
     Tag(lifecycle::TagOptions),
     /// Watch peers and agents: messages, losses, queues, memory and processor time
     Top(top::Top),
+    /// Put a new wheel in an agent's place, keeping its data and what is configured
+    Upgrade(upgrade::Upgrade),
 }
 
 impl Command {
@@ -103,17 +120,22 @@ impl Command {
             Self::Certs(_) => "certs",
             Self::Clear(_) => "clear",
             Self::Config(_) => "config",
+            Self::CreateCgroups(_) => "create-cgroups",
             Self::Disable(_) => "disable",
             Self::Enable(_) => "enable",
             Self::Health(_) => "health",
             Self::Install(_) => "install",
+            Self::InstallLib(_) => "install-lib",
             Self::Kinds => "kinds",
             Self::List(_) => "list",
+            Self::ListLibs => "list-libs",
             Self::Peerlist => "peerlist",
             Self::Publish(_) => "publish",
             Self::Remove(_) => "remove",
+            Self::RemoveLib(_) => "remove-lib",
             Self::Restart(_) => "restart",
             Self::Rpc(_) => "rpc",
+            Self::Send(_) => "send",
             Self::Shutdown(_) => "shutdown",
             Self::Start(_) => "start",
             Self::Stats(_) => "stats",
@@ -122,6 +144,7 @@ impl Command {
             Self::Subscribe(_) => "subscribe",
             Self::Tag(_) => "tag",
             Self::Top(_) => "top",
+            Self::Upgrade(_) => "upgrade",
         }
     }
 
@@ -132,17 +155,22 @@ impl Command {
             Self::Certs(command) => certificates::certs(context, &command),
             Self::Clear(options) => platform::clear(context, &options),
             Self::Config(command) => configs::run(context, command),
+            Self::CreateCgroups(options) => cgroups::create(&options),
             Self::Disable(patterns) => lifecycle::disable(context, &patterns),
             Self::Enable(enable) => lifecycle::enable(context, &enable),
             Self::Health(patterns) => agents::health(context, &patterns),
             Self::Install(install) => install::install(context, &install),
+            Self::InstallLib(install) => libraries::install(context, &install),
             Self::Kinds => install::kinds(context),
             Self::List(listing) => agents::list(context, &listing),
+            Self::ListLibs => libraries::list(context),
             Self::Peerlist => platform::peerlist(context),
             Self::Publish(publish) => pubsub::publish(context, publish),
             Self::Remove(remove) => lifecycle::remove(context, &remove),
+            Self::RemoveLib(remove) => libraries::remove(context, &remove),
             Self::Restart(patterns) => lifecycle::restart(context, &patterns),
             Self::Rpc(command) => rpc::run(context, &command),
+            Self::Send(send) => upgrade::send(context, &send),
             Self::Shutdown(shutdown) => platform::shutdown(context, &shutdown),
             Self::Start(patterns) => lifecycle::start(context, &patterns),
             Self::Stats(stats) => stats::run(context, &stats),
@@ -151,11 +179,14 @@ impl Command {
             Self::Subscribe(subscribe) => pubsub::subscribe(context, &subscribe),
             Self::Tag(options) => lifecycle::tag(context, &options),
             Self::Top(top) => top::run(context, &top),
+            Self::Upgrade(upgrade) => upgrade::upgrade(context, &upgrade),
         }
     }
 }
 
 pub fn main(args: Vec<OsString>) -> u8 {
+    // VOLTTRON's spelling of a long option, which would be two short ones.
+    let args = args.into_iter().map(|arg| if arg == "-st" { "--agent-start-time".into() } else { arg });
     let options = match Options::try_parse_from(args) {
         Ok(options) => options,
         Err(error) => return clap_exit(&error),

@@ -43,6 +43,29 @@ pub fn sweep(agents: &Path, prefix: &str) -> io::Result<()> {
     Ok(())
 }
 
+/// Writes a file so that a crash leaves the old or the new one.
+pub async fn write_durably(path: &Path, text: String) -> Result<(), PrepareError> {
+    let path = path.to_owned();
+    blocking(move || {
+        let beside = path.with_extension("part");
+        let put = || {
+            let mut file = File::create(&beside)?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&beside, &path)?;
+            File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+        };
+        put().map_err(system(&path))
+    })
+    .await
+}
+
+/// Copies a file to where it is needed for long.
+pub async fn copy_durably(from: &Path, to: &Path) -> Result<(), PrepareError> {
+    let (from, to) = (from.to_owned(), to.to_owned());
+    blocking(move || fs::copy(&from, &to).and_then(|_| File::open(&to)?.sync_all()).map_err(system(&to))).await
+}
+
 /// Makes a directory with its parents.
 pub async fn make(path: &Path) -> Result<(), PrepareError> {
     tokio::fs::create_dir_all(path).await.map_err(system(path))
@@ -97,14 +120,22 @@ fn copy_into(from: &Path, to: &Path, left: &mut u64) -> io::Result<()> {
     Ok(())
 }
 
-/// The last touches: configuration, scripts that can be moved, nothing that is not needed; all of it on the disk.
-pub async fn finish(source: &PythonSource, name: &str, config: Option<&str>) -> Result<(), PrepareError> {
-    let (source, name, config) = (source.clone(), name.to_owned(), config.map(str::to_owned));
-    let path = source.directory.clone();
-    blocking(move || finish_now(&source, &name, config.as_deref()).map_err(system(&path))).await
+/// An agent's install-time configuration.
+pub struct Configuration {
+    /// What was asked for.
+    pub given: Option<String>,
+    /// Where else it may stand, best first, if nothing was asked for and the package has none in its place.
+    pub others: Vec<PathBuf>,
 }
 
-fn finish_now(source: &PythonSource, name: &str, config: Option<&str>) -> io::Result<()> {
+/// The last touches: configuration, scripts that can be moved, nothing that is not needed; all of it on the disk.
+pub async fn finish(source: &PythonSource, name: &str, config: Configuration) -> Result<(), PrepareError> {
+    let (source, name) = (source.clone(), name.to_owned());
+    let path = source.directory.clone();
+    blocking(move || finish_now(&source, &name, config).map_err(system(&path))).await
+}
+
+fn finish_now(source: &PythonSource, name: &str, config: Configuration) -> io::Result<()> {
     for rest in ["wheel", "source"] {
         match fs::remove_dir_all(source.directory.join(rest)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -116,7 +147,9 @@ fn finish_now(source: &PythonSource, name: &str, config: Option<&str>) -> io::Re
         drop(fs::remove_file(source.information(name).join("IDENTITY_TEMPLATE")));
     }
     let file = source.config_file(name);
-    if let Some(config) = config {
+    let other = || config.others.iter().find(|path| path.is_file()).map(fs::read_to_string).transpose();
+    let content = if config.given.is_some() || file.exists() { config.given.clone() } else { other()? };
+    if let Some(config) = content {
         // Configurations hold passwords of databases and devices.
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&file)?;
         file.write_all(config.as_bytes())?;

@@ -1,7 +1,8 @@
 //! Makes packages in Python ready to be installed: each gets a virtual environment of its own with its dependencies, by `uv` where there
 //! is one, else by `venv` and `pip`. Implements [`vt_backends::PythonPackages`].
 //!
-//! Map: `config`, `tool` (calls of tools), `inspect` (what kind of agent a package is), `files` (copying, making an environment movable).
+//! Map: `config`, `tool` (calls of tools), `inspect` (what kind of agent a package is), `files` (copying, making an environment movable),
+//! `libraries` (what all environments have), `wheels` (wheels as files).
 //!
 //! Everything happens in `agents/.prepared-<id>` of the home, which the repository of installations renames into place. What is left of
 //! it after a crash is deleted at the next start. One package is prepared at a time.
@@ -9,7 +10,9 @@
 mod config;
 mod files;
 mod inspect;
+mod libraries;
 mod tool;
+mod wheels;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,7 +20,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use tokio::sync::Mutex;
 use vt_backends::{
-    Generation, PackageRequest, PackageSource, PrepareError, PrepareObserver, PrepareStep, PreparedPackage, PythonPackages, PythonSource,
+    AgentEnvironment, Generation, Library, LibraryRequest, PackageRequest, PackageSource, PrepareError, PrepareObserver, PrepareStep,
+    PreparedPackage, PythonPackages, PythonSource,
 };
 
 use crate::process::spawn::Spawner;
@@ -26,6 +30,8 @@ use files::system;
 use inspect::{Facts, Kind};
 use tool::Tools;
 
+/// With what modular agents speak over ZeroMQ, which their packages do not name: on VOLTTRON it comes with the platform.
+const MODULAR_BUS: &str = "volttron-lib-zmq";
 /// Begins the name of a directory in which a package is prepared.
 const PREPARED: &str = ".prepared-";
 
@@ -66,11 +72,18 @@ impl Packages {
         step(PrepareStep::Dependencies);
         let (name, specification) = what.specification()?;
         work.install(&specification).await?;
+        let requirements = directory.join("source/requirements.txt");
+        if matches!(request.source, PackageSource::Directory(_)) && !request.skip_requirements && requirements.is_file() {
+            work.install_all_of(&requirements).await?;
+        }
         let mut facts = work.facts(&name).await?;
         let Kind { generation, entry, name } = facts.kind()?;
         let is_monolithic = generation != Generation::Modular;
         if let Some(volttron) = self.config.monolithic.as_ref().filter(|_| is_monolithic && !facts.has("volttron")) {
             work.install(volttron).await?;
+        }
+        if !is_monolithic && facts.has("volttron-core") && !facts.has(MODULAR_BUS) {
+            work.install(MODULAR_BUS).await?;
         }
 
         step(PrepareStep::Unpacking);
@@ -79,7 +92,13 @@ impl Packages {
         if is_monolithic {
             facts.information = work.unpack(&specification, &name).await?;
         }
-        files::finish(&source, &name, request.config.as_deref()).await?;
+        let config = files::Configuration {
+            given: request.config.clone(),
+            // Modular agents do not look for it where `vpkg configure` puts it.
+            others: [Some(facts.information.join("config")), request.earlier_config.clone()].into_iter().flatten().collect(),
+        };
+        self.put_all(&source, tools).await?;
+        files::finish(&source, &name, config).await?;
         Ok(PreparedPackage { source, name, identity_template })
     }
 }
@@ -100,6 +119,28 @@ impl PythonPackages for Packages {
 
     async fn discard(&self, package: PreparedPackage) {
         files::remove(&package.source.directory).await;
+    }
+
+    async fn install_library(
+        &self,
+        request: LibraryRequest,
+        agents: Vec<AgentEnvironment>,
+        observer: Arc<dyn PrepareObserver>,
+    ) -> Result<Library, PrepareError> {
+        self.install_library_now(&request, &agents, observer).await
+    }
+
+    async fn remove_library(
+        &self,
+        name: &str,
+        agents: Vec<AgentEnvironment>,
+        observer: Arc<dyn PrepareObserver>,
+    ) -> Result<(), PrepareError> {
+        self.remove_library_now(name, &agents, observer).await
+    }
+
+    async fn libraries(&self) -> Result<Vec<Library>, PrepareError> {
+        Ok(self.entries().await?.iter().map(libraries::Entry::library).collect())
     }
 }
 
@@ -233,6 +274,23 @@ impl Work<'_> {
             arguments.extend(["--constraint".to_owned(), path.to_string_lossy().into_owned()]);
         }
         arguments.push(specification.to_owned());
+        self.pip("install", &["pip", "install"], &["install"], arguments).await
+    }
+
+    /// Beside what is there already, of which `held` names the versions.
+    async fn install_held(&self, specification: &str, held: &Path) -> Result<(), PrepareError> {
+        let held = ["--constraint".to_owned(), held.to_string_lossy().into_owned(), specification.to_owned()];
+        let arguments = [self.options(), held.to_vec()].concat();
+        self.pip("install", &["pip", "install"], &["install"], arguments).await
+    }
+
+    async fn uninstall(&self, name: &str) -> Result<(), PrepareError> {
+        self.pip("uninstall", &["pip", "uninstall"], &["uninstall", "--yes"], vec![name.to_owned()]).await
+    }
+
+    /// What a list of requirements names, which agents of VOLTTRON have beside what their package says.
+    async fn install_all_of(&self, requirements: &Path) -> Result<(), PrepareError> {
+        let arguments = [self.options(), vec!["--requirement".to_owned(), requirements.to_string_lossy().into_owned()]].concat();
         self.pip("install", &["pip", "install"], &["install"], arguments).await
     }
 

@@ -227,12 +227,23 @@ impl Inner {
         Ok(agent)
     }
 
-    /// Stops an agent and puts `new` into its place.
+    /// Stops an agent and puts `new` into its place. If that fails, the old one runs again as it did before.
     pub(super) async fn replace(&self, old: &InstalledAgent, new: NewInstallation) -> Result<InstalledAgent, ServiceError> {
-        self.deps.installed.launcher().stop(old.uuid).await?;
-        let agent = self.deps.records.replace(old.uuid, new).await?;
-        self.forget(old);
-        Ok(agent)
+        let launcher = self.deps.installed.launcher();
+        let ran = launcher.state(old.uuid).is_meant_to_run();
+        launcher.stop(old.uuid).await?;
+        match self.deps.records.replace(old.uuid, new).await {
+            Ok(agent) => {
+                self.forget(old);
+                Ok(agent)
+            }
+            Err(error) => {
+                if ran && let Err(problem) = self.start(old).await {
+                    tracing::error!(identity = %old.identity, %problem, "an agent that could not be replaced could not be started again");
+                }
+                Err(error.into())
+            }
+        }
     }
 
     fn forget(&self, agent: &InstalledAgent) {

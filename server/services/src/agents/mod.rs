@@ -2,9 +2,9 @@
 //! may change it, and telling everybody is done here.
 //!
 //! Map: `installed` (what is installed, in memory), `identities` (which identity a new agent gets), `changes` (install, start, stop ...),
-//! `packages` (installing packages in Python), `installs` (following that), `transfer` (fetching a wheel from `vctl`), `observer` (what the
-//! launcher tells), `calls` (RPC towards any peer for people), `statistics` (counting messages on request), `rpc` and `rpc_install` (what
-//! `control` answers).
+//! `packages` (installing packages in Python), `installs` (following that), `libraries` (what all of them have), `transfer` (fetching a wheel
+//! from `vctl`), `observer` (what the launcher tells), `calls` (RPC towards any peer for people), `statistics` (counting messages on
+//! request), `rpc` and `rpc_install` (what `control` answers).
 //! Source: agents.md §1, vip-zmq.md §8.2, VOLTTRON `volttron/platform/{aip,control}.py`.
 //!
 //! Invariants: changes of one agent take turns; a change that was begun is finished even if whoever asked goes away.
@@ -14,6 +14,7 @@ mod changes;
 mod identities;
 mod installed;
 mod installs;
+mod libraries;
 mod observer;
 #[cfg(test)]
 mod package_tests;
@@ -141,6 +142,8 @@ struct Inner {
     installs: Installs,
     /// Choosing an identity and taking it is one step.
     installing: tokio::sync::Mutex<()>,
+    /// Held while a package is installed, and alone while the libraries of all are changed.
+    environments: tokio::sync::RwLock<()>,
     statistics: statistics::Tracker,
 }
 
@@ -152,6 +155,7 @@ impl Agents {
             events,
             turns: Mutex::default(),
             installing: tokio::sync::Mutex::default(),
+            environments: tokio::sync::RwLock::default(),
             statistics: statistics::Tracker::default(),
             installs: Installs::default(),
         });

@@ -108,6 +108,44 @@ async fn an_agent_is_started_tagged_and_enabled_as_it_is_installed() {
 }
 
 #[tokio::test]
+async fn an_upgrade_keeps_what_is_not_given_and_runs_if_the_old_one_ran() {
+    let bench = Bench::default();
+    let running = bench.start().await;
+    let (tag, priority) = (Some(Tag::parse("mine").unwrap()), Some(Priority::parse("7").unwrap()));
+    install(&running, PackageInstall { tag: tag.clone(), priority: priority.clone(), ..named("listener") }).await.unwrap();
+    let upgrade = PackageInstall { upgrade: true, ..PackageInstall { identity: Some("listener".into()), ..package("listeneragent==3.4") } };
+    let resting = install(&running, upgrade.clone()).await.unwrap();
+    assert_eq!((&resting.tag, &resting.priority, resting.name.as_str()), (&tag, &priority, "listeneragent-3.4"));
+    assert_eq!(resting.state, RunState::NeverStarted, "the old one did not run");
+    let earlier = bench.packages.requests()[1].earlier_config.clone().unwrap();
+    assert!(earlier.ends_with("listeneragent-3.3/listeneragent-3.3.dist-info/config"), "{earlier:?}");
+    running.agents.start(&admin(), &resting.identity).await.unwrap();
+    let other = Some(Tag::parse("other").unwrap());
+    let ran = install(&running, PackageInstall { tag: other.clone(), ..upgrade.clone() }).await.unwrap();
+    assert_eq!((ran.tag, ran.priority), (other, priority));
+    assert!(ran.state.is_running());
+    let new = install(&running, PackageInstall { identity: Some("unknown".into()), ..upgrade }).await.unwrap();
+    assert_eq!((new.state, new.tag), (RunState::NeverStarted, None), "one that was not there is installed");
+}
+
+#[tokio::test]
+async fn an_agent_that_cannot_be_replaced_runs_on() {
+    let bench = Bench::default();
+    let running = bench.start().await;
+    let old = install(&running, named("listener")).await.unwrap();
+    running.agents.start(&admin(), &old.identity).await.unwrap();
+    let upgrade = |name: &str| PackageInstall { upgrade: true, identity: Some("listener".into()), ..package(name) };
+    assert!(install(&running, upgrade("broken")).await.is_err());
+    assert_eq!(running.launcher.started().len(), 1, "it is not stopped for what cannot be prepared");
+    bench.installations.set_failing(true);
+    assert!(matches!(install(&running, upgrade("listeneragent==3.4")).await, Err(ServiceError::Unavailable(_))));
+    let still = running.agents.by_identity("listener").unwrap();
+    assert_eq!((still.uuid, still.name.as_str()), (old.uuid, "listeneragent-3.3"));
+    assert!(still.state.is_running(), "{still:?}");
+    assert_eq!(bench.packages.discarded(), ["listeneragent-3.4"]);
+}
+
+#[tokio::test]
 async fn vctl_9_sends_a_wheel_over_a_channel() {
     let bench = Bench::default();
     let running = bench.start().await;
@@ -150,7 +188,10 @@ async fn modular_vctl_installs_by_an_object_and_version_6_by_a_path() {
     control(&running, "install_agent_local", vec![json!("/tmp/x-1.0-py3-none-any.whl"), json!("l"), json!(null), json!(null)])
         .await
         .unwrap();
+    let editable = json!({"source": "/home/me/agent", "editable": true, "identity": "e"});
+    control(&running, "install_agent", vec![editable]).await.unwrap();
     let requests = bench.packages.requests();
+    assert_eq!(requests[3].source, PackageSource::Directory("/home/me/agent".into()));
     assert_eq!(requests[0].config.as_deref(), Some("{\n  \"a\": 1\n}\n"));
     assert!(requests[0].allow_prerelease);
     assert_eq!((&requests[1].source, &requests[1].config), (&PackageSource::Requirement("volttron-listener==2.0".into()), &None));

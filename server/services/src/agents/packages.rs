@@ -25,12 +25,16 @@ pub struct PackageInstall {
     pub config: Option<String>,
     /// Replaces an agent of the same identity; its data, its key and its entries in the configuration store stay.
     pub force: bool,
+    /// As `force`, and what is not given here stays as well: tag, start order, configuration. It runs afterwards if it ran before.
+    pub upgrade: bool,
     /// Starts it at once.
     pub start: bool,
     /// Name or path of the interpreter; `None` for the platform's usual one.
     pub interpreter: Option<String>,
     /// Whether versions that are not final may be chosen.
     pub allow_prerelease: bool,
+    /// Whether a directory's `requirements.txt` is left alone.
+    pub skip_requirements: bool,
 }
 
 impl PackageInstall {
@@ -44,19 +48,37 @@ impl PackageInstall {
             priority: None,
             config: None,
             force: false,
+            upgrade: false,
             start: false,
             interpreter: None,
             allow_prerelease: false,
+            skip_requirements: false,
         }
     }
 
-    fn what(&self) -> String {
-        match &self.source {
-            PackageSource::Directory(path) | PackageSource::File(path) => path.display().to_string(),
-            PackageSource::Wheel { file_name, .. } => file_name.chars().take(200).collect(),
-            PackageSource::Requirement(text) => text.chars().take(200).collect(),
-        }
+    fn replaces(&self) -> bool {
+        self.force || self.upgrade
     }
+
+    fn what(&self) -> String {
+        what(&self.source)
+    }
+}
+
+/// A source, for people.
+pub(super) fn what(source: &PackageSource) -> String {
+    match source {
+        PackageSource::Directory(path) | PackageSource::File(path) => path.display().to_string(),
+        PackageSource::Wheel { file_name, .. } => file_name.chars().take(200).collect(),
+        PackageSource::Requirement(text) => text.chars().take(200).collect(),
+    }
+}
+
+/// What was put into place.
+struct Put {
+    agent: InstalledAgent,
+    /// Whether the agent that it replaced ran.
+    ran: bool,
 }
 
 impl Agents {
@@ -79,9 +101,10 @@ impl Agents {
         self.inner.deps.control.spawn(async move {
             let for_work = Arc::clone(&following);
             let outcome = this.begin(&caller, "agent.install", what, Ok(()), |inner| async move {
-                let agent = inner.install_package(&request, &for_work).await?;
+                let Put { agent, ran } = inner.install_package(&request, &for_work).await?;
                 let detail = format!("{} as {}, {}", agent.name, agent.identity, agent.uuid);
-                let start_error = if request.start { inner.start_installed(&agent, &for_work).await } else { None };
+                let start = request.start || request.upgrade && ran;
+                let start_error = if start { inner.start_installed(&agent, &for_work).await } else { None };
                 Ok((InstallOutcome { agent: inner.view_alone(agent), start_error }, detail))
             });
             following.end(outcome.await);
@@ -126,17 +149,25 @@ impl Agents {
 }
 
 impl Inner {
-    async fn install_package(&self, request: &PackageInstall, install: &Arc<Install>) -> Result<InstalledAgent, ServiceError> {
+    async fn install_package(&self, request: &PackageInstall, install: &Arc<Install>) -> Result<Put, ServiceError> {
         // What cannot succeed is refused before minutes are spent on it.
         if let Some(identity) = request.identity.as_deref().filter(|template| !template.contains('{')) {
-            self.refuse_taken(&identities::choose(identity, |_| false)?, request.force)?;
+            self.refuse_taken(&identities::choose(identity, |_| false)?, request.replaces())?;
         }
+        let earlier = request.identity.as_deref().filter(|_| request.upgrade);
+        let earlier = earlier.and_then(|identity| self.deps.installed.by_identity(identity));
         let wanted = PackageRequest {
-            source: request.source.clone(),
             config: request.config.clone(),
+            earlier_config: earlier.and_then(|agent| match &agent.source {
+                AgentSource::Python(python) => Some(python.config_file(&agent.name)),
+                AgentSource::BuiltIn { .. } => None,
+            }),
             interpreter: request.interpreter.clone(),
             allow_prerelease: request.allow_prerelease,
+            skip_requirements: request.skip_requirements,
+            ..PackageRequest::of(request.source.clone())
         };
+        let _together = self.environments.read().await;
         let package = self.deps.packages.prepare(wanted, Arc::<Install>::clone(install)).await?;
         install.begin("installing");
         let discard = package.clone();
@@ -147,7 +178,7 @@ impl Inner {
         result
     }
 
-    async fn put(&self, request: &PackageInstall, package: PreparedPackage) -> Result<InstalledAgent, ServiceError> {
+    async fn put(&self, request: &PackageInstall, package: PreparedPackage) -> Result<Put, ServiceError> {
         let installed = &self.deps.installed;
         let _one = self.installing.lock().await;
         let bus = self.deps.web.bus();
@@ -156,16 +187,18 @@ impl Inner {
         let identity =
             identities::choose(&template, |identity| installed.by_identity(identity.as_str()).is_some() || bus.is_connected(identity))?;
         let _turn = self.turn(&identity).await;
-        self.refuse_taken(&identity, request.force)?;
+        self.refuse_taken(&identity, request.replaces())?;
         let old = installed.by_identity(identity.as_str());
+        let kept = old.as_ref().filter(|_| request.upgrade);
+        let ran = old.as_ref().is_some_and(|old| installed.launcher().state(old.uuid).is_meant_to_run());
         let keys = self.deps.peer_auth.pair_of(&identity).await?;
         self.deps.peer_auth.add_for_agent(&identity, keys.public).await?;
         let public = keys.public;
         let new = NewInstallation {
             identity: identity.clone(),
             name: package.name,
-            tag: request.tag.clone(),
-            priority: request.priority.clone(),
+            tag: request.tag.clone().or_else(|| kept?.tag.clone()),
+            priority: request.priority.clone().or_else(|| kept?.priority.clone()),
             source: AgentSource::Python(package.source),
             config: None,
             keys: Some(keys),
@@ -180,12 +213,14 @@ impl Inner {
         let agent = result?;
         installed.insert(agent.clone());
         self.tell(&agent.identity, "installed");
-        Ok(agent)
+        Ok(Put { agent, ran })
     }
 
-    fn refuse_taken(&self, identity: &Identity, force: bool) -> Result<(), ServiceError> {
+    fn refuse_taken(&self, identity: &Identity, replaces: bool) -> Result<(), ServiceError> {
         match self.deps.installed.by_identity(identity.as_str()) {
-            Some(_) if !force => Err(ServiceError::AlreadyExists(format!("Agent with VIP ID {identity} already installed on platform."))),
+            Some(_) if !replaces => {
+                Err(ServiceError::AlreadyExists(format!("Agent with VIP ID {identity} already installed on platform.")))
+            }
             _ => Ok(()),
         }
     }

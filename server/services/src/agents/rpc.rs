@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use vt_agent::{Call, MethodTable};
 use vt_types::{AgentUuid, Priority, RpcError, Tag};
 
-use super::{AgentView, Agents, InstallRequest, KeyEntry, rpc_install};
+use super::{AgentView, Agents, InstallRequest, KeyEntry, libraries, rpc_install};
 use crate::{Auth, Caller, ServiceError};
 
 /// What the methods need.
@@ -28,6 +28,7 @@ pub(crate) fn export(agents: &Arc<Agents>, auth: &Arc<Auth>) -> MethodTable {
     export_installing(&mut table, &exported);
     export_statistics(&mut table, &exported);
     rpc_install::export(&mut table, &exported);
+    libraries::export(&mut table, &exported);
     table
 }
 

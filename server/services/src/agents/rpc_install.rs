@@ -2,7 +2,8 @@
 //! `install_agent_local(path, ...)`, 7 to 9 the same with `force`, modular ones `install_agent({source, data, identity, ...})`. Source:
 //! agents.md §1.11, vip-zmq.md §8.2, modular `volttron/types/agent_context.py`.
 //!
-//! Differs from VOLTTRON: keys that a client hands along are not taken; the platform makes an agent's key, so that nobody else has it.
+//! Differs from VOLTTRON: keys that a client hands along are not taken; the platform makes an agent's key, so that nobody else has it. Of a
+//! directory that modular `vctl` on the same machine wants installed editable, a copy is installed.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -80,20 +81,13 @@ fn of_options(options: &Value) -> Result<PackageInstall, RpcError> {
     let member = |name: &str| options.get(name).or_else(|| options.get(camel_case(name)));
     let text = |name: &str| member(name).and_then(Value::as_str).filter(|text| !text.is_empty());
     let flag = |name: &str| member(name).and_then(Value::as_bool).unwrap_or(false);
-    if flag("editable") {
+    if flag("editable") && !text("source").is_some_and(|source| source.starts_with('/')) {
         return Err(RpcError::value_error("an editable installation is not possible here: each agent has an environment of its own"));
     }
     let source = text("source").ok_or_else(|| RpcError::value_error("'source' is missing: a package name or a wheel's file name"))?;
-    let source = if source.ends_with(".whl") {
-        let data = text("data").ok_or_else(|| RpcError::value_error("'data' is missing: the wheel, as base64"))?;
-        if data.len() / 4 * 3 > PACKAGE_BYTES_MAX {
-            return Err(RpcError::value_error(format!("the wheel has more than the {PACKAGE_BYTES_MAX} bytes allowed here")));
-        }
-        let content = STANDARD.decode(data).map_err(|error| RpcError::value_error(format!("'data' is no base64: {error}")))?;
-        let file_name = source.rsplit('/').next().unwrap_or(source).to_owned();
-        PackageSource::Wheel { file_name, content: Arc::new(content) }
-    } else {
-        PackageSource::Requirement(source.to_owned())
+    let source = match (source.ends_with(".whl"), text("data")) {
+        (true, None) => return Err(RpcError::value_error("'data' is missing: the wheel, as base64")),
+        (_, data) => self::source(source, data)?,
     };
     let invalid = |error: vt_types::InstallationError| RpcError::value_error(error.to_string());
     let priority = match member("priority") {
@@ -117,6 +111,24 @@ fn of_options(options: &Value) -> Result<PackageInstall, RpcError> {
         allow_prerelease: flag("allow_prerelease"),
         ..PackageInstall::of(source)
     })
+}
+
+/// What the modular generation means by a source: a wheel that is sent with it, a path of this machine, or the name of a package.
+pub(super) fn source(source: &str, data: Option<&str>) -> Result<PackageSource, RpcError> {
+    let is_wheel = source.ends_with(".whl");
+    match data {
+        Some(data) if is_wheel => {
+            if data.len() / 4 * 3 > PACKAGE_BYTES_MAX {
+                return Err(RpcError::value_error(format!("the wheel has more than the {PACKAGE_BYTES_MAX} bytes allowed here")));
+            }
+            let content = STANDARD.decode(data).map_err(|error| RpcError::value_error(format!("'data' is no base64: {error}")))?;
+            let file_name = source.rsplit('/').next().unwrap_or(source).to_owned();
+            Ok(PackageSource::Wheel { file_name, content: Arc::new(content) })
+        }
+        None if source.starts_with('/') && is_wheel => Ok(PackageSource::File(PathBuf::from(source))),
+        None if source.starts_with('/') => Ok(PackageSource::Directory(PathBuf::from(source))),
+        _ => Ok(PackageSource::Requirement(source.to_owned())),
+    }
 }
 
 /// `agent_config` as `agentConfig`.

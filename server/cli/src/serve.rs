@@ -105,6 +105,11 @@ fn flags(matches: &ArgMatches) -> Flags {
     let text = |key: &str| matches.get_one::<String>(key).cloned();
     let list = |key: &str| matches.get_many::<String>(key).into_iter().flatten().cloned().collect::<Vec<_>>();
     let switch = |key: &str| matches.get_flag(key);
+    let others = OPTIONS
+        .iter()
+        .filter(|option| option.kind != OptionKind::Unused && !SWITCHES.contains(&option.key))
+        .flat_map(|option| list(option.key).into_iter().map(|text| (option.key, text)))
+        .collect();
     let unused = OPTIONS
         .iter()
         .filter(|option| option.kind == OptionKind::Unused)
@@ -140,6 +145,7 @@ fn flags(matches: &ArgMatches) -> Flags {
         web_secret_key: text("web-secret-key"),
         web_ssl_cert: text("web-ssl-cert"),
         web_ssl_key: text("web-ssl-key"),
+        others,
         unused,
     }
 }
@@ -175,6 +181,20 @@ mod tests {
         assert_eq!((flags.setup_mode, flags.autostart, flags.unused.as_slice()), (Some(true), Some(false), &["msgdebug".to_owned()][..]));
         assert_eq!(parsed(&["-l", "-"]).log.as_deref(), Some("-"));
         assert!(parsed(&[]).unused.is_empty());
+    }
+
+    #[test]
+    fn no_option_is_taken_and_forgotten() {
+        for option in OPTIONS.iter().filter(|option| option.kind != OptionKind::Unused && !SWITCHES.contains(&option.key)) {
+            let flags = parsed(&[&format!("--{}", option.key), "x"]);
+            let entries: Vec<_> = flags.entries().into_iter().filter(|(_, text)| text == "x").collect();
+            assert_eq!(entries, [(option.key, "x".to_owned())]);
+        }
+        let two =
+            parsed(&["--python-wheelhouse", "a", "--python-wheelhouse", "b", "--python-interpreter", "a", "--python-interpreter", "b"]);
+        let pair = |key, text: &str| (key, text.to_owned());
+        let expected = [pair("python-interpreter", "b"), pair("python-wheelhouse", "a"), pair("python-wheelhouse", "b")];
+        assert_eq!(two.entries(), expected);
     }
 
     #[test]

@@ -62,13 +62,16 @@ pub struct Flags {
     pub web_ssl_cert: Option<String>,
     /// `--web-ssl-key`.
     pub web_ssl_key: Option<String>,
+    /// Key and text of every option with a value that was given; those that have a field above are not taken from here.
+    pub others: Vec<(&'static str, String)>,
     /// Options of VOLTTRON without effect here that were given nevertheless, by key; each becomes a warning.
     pub unused: Vec<String>,
 }
 
 impl Flags {
     /// Key and text of everything given.
-    pub(crate) fn entries(&self) -> Vec<(&'static str, String)> {
+    #[must_use]
+    pub fn entries(&self) -> Vec<(&'static str, String)> {
         let bool_text = |value: bool| if value { "True" } else { "False" }.to_owned();
         let single = [
             ("access-token-minutes", self.access_token_minutes.clone()),
@@ -95,6 +98,10 @@ impl Flags {
         ];
         let lists = [("log-level", &self.log_level), ("vip-address", &self.vip_address), ("web-host-name", &self.web_host_name)];
         let single = single.into_iter().filter_map(|(key, value)| Some((key, value?)));
-        single.chain(lists.into_iter().flat_map(|(key, values)| values.iter().map(move |value| (key, value.clone())))).collect()
+        let mut entries: Vec<_> =
+            single.chain(lists.into_iter().flat_map(|(key, values)| values.iter().map(move |value| (key, value.clone())))).collect();
+        let others: Vec<_> = self.others.iter().filter(|(key, _)| !entries.iter().any(|(known, _)| known == key)).cloned().collect();
+        entries.extend(others);
+        entries
     }
 }

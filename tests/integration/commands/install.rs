@@ -1,5 +1,6 @@
 //! `vctl install`, `upgrade` and `send` with real wheels and sources: what they print, with which exit code, and what becomes of the agent.
 
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -18,12 +19,34 @@ use crate::mock_agent::{gone, pids, runs, sources, wheel};
 const INSTALL_LIMIT: Duration = Duration::from_secs(300);
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// A platform that finds `uv` where the tests have it, which makes environments quickly, and takes packages from a folder only.
-pub async fn platform() -> TestServer {
+/// A platform that takes packages from a folder only.
+pub struct House {
+    pub server: TestServer,
+    pub wheelhouse: tempfile::TempDir,
+}
+
+impl Deref for House {
+    type Target = TestServer;
+
+    fn deref(&self) -> &TestServer {
+        &self.server
+    }
+}
+
+impl DerefMut for House {
+    fn deref_mut(&mut self) -> &mut TestServer {
+        &mut self.server
+    }
+}
+
+/// It finds `uv` where the tests have it, which makes environments quickly.
+pub async fn platform() -> House {
     let test_python = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/test-venv/bin");
     let path = format!("{test_python}:{}", std::env::var("PATH").unwrap());
-    let server = TestServer::builder().environment("PATH", &path).file("wheelhouse/readme", "");
-    server.file("config", "[volttron]\npython-wheelhouse = wheelhouse\n").start().await
+    let wheelhouse = tempfile::tempdir().unwrap();
+    let builder = TestServer::builder().environment("PATH", &path).argument("--python-wheelhouse");
+    let server = builder.argument(wheelhouse.path().to_string_lossy()).start().await;
+    House { server, wheelhouse }
 }
 
 /// A command on the platform's home that has not ended yet; it stands in `place`.
@@ -95,12 +118,12 @@ async fn a_directory_a_wheel_and_a_name_are_installed_and_told_as_by_volttron() 
     let agent = shown(&server, "mockagent-1.1_1").await;
     let uuid = agent["agent_uuid"].as_str().unwrap();
     let expected = format!(
-        "{{\n    \"agent_uuid\": \"{uuid}\",\n    \"tag\": \"two\",\n    \"enabling\": true,\n    \"priority\": \"7\"\n}}\n\
-         agent_uuid,tag,enabling,priority\n{uuid},two,True,7\n"
+        "{{\n    \"agent_uuid\": \"{uuid}\",\n    \"tag\": \"two\",\n    \"enabling\": true,\n    \"priority\": \"07\"\n}}\n\
+         agent_uuid,tag,enabling,priority\n{uuid},two,True,07\n"
     );
     assert_eq!((second.stdout, second.stderr.as_str()), (expected, ""), "without -v and a terminal nothing else is told");
 
-    wheel(&server.home().join("wheelhouse"), "1.2");
+    wheel(server.wheelhouse.path(), "1.2");
     let third = vctl(&server, &["install", "mockagent==1.2", "--vip-identity", "named{n}"]).await.ok();
     let agent = shown(&server, "named1").await;
     assert_eq!(third.stdout, format!("Agent {} installed\n", agent["agent_uuid"].as_str().unwrap()));
@@ -147,7 +170,7 @@ async fn what_cannot_be_installed_is_told_in_volttrons_words_and_with_its_exit_c
         assert_eq!((finished.code, &*finished.stdout, &*finished.stderr), (Some(code), "", told), "vctl {arguments}");
     }
     for (arguments, part) in [
-        (&["install", "listener", "--agent-config", "bad.yml"][..], "bad.yml: "),
+        (&["install", "listener", "--agent-config", "bad.yml"][..], "Config file bad.yml: "),
         (&["install", "no-1.0-py3-none-any.whl"], "install failed"),
         (&["install", "no-such-agent"], "no-such-agent"),
         (&["install", "x;y"], "nor the name of a package"),

@@ -22,7 +22,7 @@ pub struct Install {
     /// Directory with setup.py or pyproject.toml, wheel, built-in agent (`vctl kinds` lists them), or name of a package
     #[arg(required_unless_present = "skip_requirements")]
     install_path: Option<String>,
-    /// Identity on the bus; {n} stands for the first free number [default: the agent's own]
+    /// Identity on the bus [default: the agent's own]
     #[arg(long, value_name = "IDENTITY")]
     vip_identity: Option<String>,
     /// Nickname
@@ -64,6 +64,12 @@ pub struct Install {
 }
 
 impl Install {
+    /// In two digits, because it is compared as text.
+    fn start_order(&self) -> Option<String> {
+        let given = self.priority.as_ref().map(|text| text.parse::<u8>().map_or_else(|_| text.clone(), |number| format!("{number:02}")));
+        given.or_else(|| self.enable.then(|| "50".to_owned()))
+    }
+
     /// VOLTTRON's `--skip-requirements` wants a value and its own scripts give none: then what follows is the path.
     fn path_and_skipping(&self) -> Result<(&str, bool), Failure> {
         match (&self.install_path, &self.skip_requirements) {
@@ -87,7 +93,7 @@ pub fn install(context: &Context, install: &Install) -> Outcome {
     let call = InstallCall {
         identity: install.vip_identity.clone(),
         tag: install.tag.clone(),
-        priority: install.priority.clone().or_else(|| install.enable.then(|| "50".to_owned())),
+        priority: install.start_order(),
         config: config.map(|config| if is_kind { config.value.to_string() } else { config.text }),
         force: install.force,
         start: install.start,
@@ -111,7 +117,10 @@ struct Config {
 
 fn config_of(path: &Path) -> Result<Config, Failure> {
     let bytes = std::fs::read(path).map_err(|_| Failure::plain(1, format!("Config file {} does not exist!", path.display())))?;
-    let wrong = |error: &dyn std::fmt::Display| Failure::plain(1, format!("{}: {error}", path.display()));
+    // The first line says it; the others draw the place.
+    let first_line = |text: String| text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+    let wrong =
+        |error: &dyn std::fmt::Display| Failure::plain(1, format!("Config file {}: {}", path.display(), first_line(error.to_string())));
     let text = String::from_utf8(bytes).map_err(|_| wrong(&"it is not UTF-8 text"))?;
     let value = serde_json::from_str(&text).or_else(|_| serde_saphyr::from_str::<Value>(&text)).map_err(|error| wrong(&error))?;
     Ok(Config { text, value })

@@ -65,7 +65,7 @@ enum Command {
         /// Where the wheel is put [default: packaged in the platform's directory]
         #[arg(long, value_name = "DIRECTORY")]
         dest: Option<PathBuf>,
-        /// Identity that the wheel asks for; {n} stands for the first free number
+        /// Identity that the wheel asks for [default: what stands in the directory's file IDENTITY]
         #[arg(long, value_name = "IDENTITY")]
         vip_identity: Option<String>,
     },

@@ -1,28 +1,11 @@
-"""Makes wheels of installed packages and of all that they need, in a folder: `wheels.py FOLDER PACKAGE...`. Nothing is asked of the network.
-
-Run by the interpreter that has them.
-"""
+"""Makes wheels of all installed packages, in a folder: `wheels.py FOLDER`, by the interpreter that has them. Nothing is asked of the network."""
 
 import base64
 import hashlib
 import importlib.metadata
 import os
-import re
 import sys
 import zipfile
-
-from packaging.requirements import Requirement
-
-
-def normal(name):
-    return re.sub("[-_.]+", "-", name).lower()
-
-
-def needs(package):
-    for text in package.requires or []:
-        requirement = Requirement(text)
-        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-            yield normal(requirement.name)
 
 
 def pack(package, folder):
@@ -45,17 +28,6 @@ def pack(package, folder):
         wheel.writestr(record, "\n".join(rows + [record + ",,"]) + "\n")
 
 
-def main(folder, wanted):
-    os.makedirs(folder, exist_ok=True)
-    installed = {normal(package.metadata["Name"]): package for package in importlib.metadata.distributions()}
-    waiting, seen = [normal(name) for name in wanted], set()
-    while waiting:
-        name = waiting.pop()
-        if name in seen or name not in installed:
-            continue
-        seen.add(name)
-        pack(installed[name], folder)
-        waiting.extend(needs(installed[name]))
-
-
-main(sys.argv[1], sys.argv[2:])
+os.makedirs(sys.argv[1], exist_ok=True)
+for each in importlib.metadata.distributions():
+    pack(each, sys.argv[1])

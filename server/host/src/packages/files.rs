@@ -132,10 +132,10 @@ pub struct Configuration {
 pub async fn finish(source: &PythonSource, name: &str, config: Configuration) -> Result<(), PrepareError> {
     let (source, name) = (source.clone(), name.to_owned());
     let path = source.directory.clone();
-    blocking(move || finish_now(&source, &name, config).map_err(system(&path))).await
+    blocking(move || finish_now(&source, &name, &config).map_err(system(&path))).await
 }
 
-fn finish_now(source: &PythonSource, name: &str, config: Configuration) -> io::Result<()> {
+fn finish_now(source: &PythonSource, name: &str, config: &Configuration) -> io::Result<()> {
     for rest in ["wheel", "source"] {
         match fs::remove_dir_all(source.directory.join(rest)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

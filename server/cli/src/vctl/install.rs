@@ -106,7 +106,7 @@ pub fn install(context: &Context, install: &Install) -> Outcome {
     let usual = if is_kind { 0.0 } else { START_TIME_S };
     let start_time = Duration::from_secs_f64(install.agent_start_time.unwrap_or(usual));
     let pid = if call.start { pid_after(context, &installed, start_time)? } else { None };
-    report(context, install, &call, &installed, pid)
+    report(context, install, &call, &installed, pid.as_ref())
 }
 
 /// An agent's configuration file.
@@ -141,7 +141,7 @@ fn pid_after(context: &Context, installed: &Installed, time: Duration) -> Result
     Ok(runs.then(|| state[0].clone()))
 }
 
-fn report(context: &Context, install: &Install, call: &InstallCall, installed: &Installed, pid: Option<Value>) -> Outcome {
+fn report(context: &Context, install: &Install, call: &InstallCall, installed: &Installed, pid: Option<&Value>) -> Outcome {
     let mut answer = Map::from_iter([("agent_uuid".to_owned(), json!(installed.uuid))]);
     if let Some(tag) = &call.tag {
         answer.insert("tag".to_owned(), json!(tag));
@@ -154,10 +154,10 @@ fn report(context: &Context, install: &Install, call: &InstallCall, installed: &
         answer.insert("starting".to_owned(), json!(true));
         answer.insert("started".to_owned(), json!(pid.is_some()));
     }
-    if let Some(pid) = &pid {
+    if let Some(pid) = pid {
         answer.insert("pid".to_owned(), pid.clone());
     }
-    match &pid {
+    match pid {
         _ if context.json => line(&pretty(&Value::Object(answer.clone()), 4)),
         Some(pid) => line(&format!("Agent {} installed and started [{pid}]", installed.uuid)),
         None => line(&format!("Agent {} installed", installed.uuid)),

@@ -287,7 +287,7 @@ async fn a_library_is_in_every_environment_of_today_and_of_later_until_it_is_rem
 
 #[tokio::test]
 async fn a_library_that_an_agent_cannot_have_is_in_no_environment() {
-    let bench = Bench::new(|_| {});
+    let bench = Bench::quick();
     for version in ["1.0", "2.0"] {
         library(&bench, "shared", version, &[]);
     }
@@ -315,6 +315,19 @@ async fn a_library_that_an_agent_cannot_have_is_in_no_environment() {
     assert_eq!(version_in(&agents[0].source, "unmodular"), None);
     assert_eq!(bench.packages.libraries().await.unwrap().len(), 2);
     assert_eq!(bench.left().len(), 2, "nothing else is left");
+}
+
+#[tokio::test]
+async fn pip_puts_libraries_in_and_out_where_there_is_no_uv() {
+    let bench = Bench::new(|_| {});
+    library(&bench, "lib", "1.0", &[]);
+    let path = wheel(&sources(bench.home.path(), &monolithic("listeneragent")), &bench.home.path().join("made"));
+    let source = bench.prepare(PackageSource::File(path), None).await.unwrap().source;
+    let agents = vec![AgentEnvironment { identity: Identity::parse("one").unwrap(), source: source.clone() }];
+    bench.packages.install_library(named("lib"), agents.clone(), bench.told.clone()).await.unwrap();
+    assert_eq!(version_in(&source, "lib").as_deref(), Some("1.0"));
+    bench.packages.remove_library("lib", agents, bench.told.clone()).await.unwrap();
+    assert_eq!(version_in(&source, "lib"), None);
 }
 
 #[tokio::test]

@@ -35,9 +35,28 @@ impl Platform {
 
     /// Starts with an address that stays the same over restarts.
     pub async fn with(builder: TestServerBuilder) -> Self {
-        let address = format!("tcp://127.0.0.1:{}", free_port());
+        Self::at(builder, format!("tcp://127.0.0.1:{}", free_port())).await
+    }
+
+    /// Starts with this address, after those that the builder has.
+    pub async fn at(builder: TestServerBuilder, address: String) -> Self {
         let server = builder.argument("--vip-address").argument(&address).start().await;
         Self { server, address }
+    }
+
+    /// Lets another platform in by its key.
+    pub fn admit_platform(&self, name: &str, key: &str) {
+        let mut entry = entry(&format!("platform {name}"), key, &json!({}));
+        // It connects under a name with a random end.
+        entry["identity"] = Value::Null;
+        self.edit_book(|book| book["allow"].as_array_mut().unwrap().push(entry));
+    }
+
+    /// Links this platform to another.
+    pub fn link(&self, name: &str, entry: &Value) {
+        let known = json!({name: entry});
+        std::fs::write(self.home().join("external_platform_discovery.json"), known.to_string()).unwrap();
+        self.admit_platform(name, entry["serverkey"].as_str().unwrap());
     }
 
     pub fn address(&self) -> &str {
@@ -198,6 +217,6 @@ pub fn entry(identity: &str, key: &str, capabilities: &Value) -> Value {
 }
 
 /// A port that nobody uses now. Somebody may take it before the server does; then the start fails and says so.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

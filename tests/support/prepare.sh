@@ -10,6 +10,8 @@ command -v chromium >/dev/null || missing+=(chromium)
 [ -n "$(postgres_bin)" ] || missing+=(postgresql)
 [ -n "$(venv_python)" ] || missing+=(python3 python3-venv)
 command -v sqlite3 >/dev/null || missing+=(sqlite3)
+command -v ip >/dev/null || missing+=(iproute2)
+command -v nft >/dev/null || [ -x /usr/sbin/nft ] || missing+=(nftables)
 { command -v fc-list >/dev/null && fc-list 2>/dev/null | grep -q .; } || missing+=(fontconfig fonts-dejavu-core)
 [ "${#missing[@]}" -eq 0 ] || install_packages "${missing[@]}"
 

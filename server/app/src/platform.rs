@@ -63,7 +63,7 @@ pub async fn run(loaded: Loaded, options: &RunOptions) -> anyhow::Result<()> {
     let bus = Bus::new(vt_bus::Config::default(), Arc::clone(&clock));
     let host_config = HostConfig { instance_name: settings.instance_name.clone(), ..HostConfig::default() };
     let discovery: Arc<dyn Discovery> = Arc::new(WebDiscovery::new().context("TLS cannot be set up")?);
-    let remote: Arc<dyn RemoteBus> = Arc::new(ZmqRemoteBus::new(Arc::clone(&stores.keys)));
+    let remote: Arc<dyn RemoteBus> = Arc::new(ZmqRemoteBus::new(Arc::clone(&stores.keys), Arc::clone(&discovery)));
     let environment = vt_config::Environment::of_process();
     let host = Host::new(bus.clone(), vt_agents::catalog::all(&remote), host_config, Arc::clone(&clock));
     let host = host.with_processes(python::process_config(&settings, &environment)).await.context("agents in Python cannot be run")?;

@@ -81,6 +81,9 @@ pub enum DiscoveryError {
     /// A platform that nobody can connect to over ZeroMQ.
     #[error("the platform {0} offers no VIP address; set vip-address there")]
     NoVipAddress(String),
+    /// A platform that is known with another key.
+    #[error("the platform {0} tells another key than the one in known_hosts; remove it there if the platform was set up anew")]
+    OtherKey(String),
 }
 
 /// Finds a platform by its web address.

@@ -12,6 +12,8 @@ use async_trait::async_trait;
 use serde_json::{Map, Value};
 use vt_types::{Identity, PublicKey, RpcError, RpcRequest, Topic};
 
+use crate::platforms::{DiscoveryError, Platform};
+
 /// Where a link goes, and as whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkRequest {
@@ -42,6 +44,14 @@ pub enum LinkState {
 /// Why a link is down, or why something sent over it was not done.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum LinkError {
+    /// Nobody was found at the web address.
+    #[error("the other platform was not found at {web_address}: {problem}")]
+    NotFound {
+        /// Where it was looked for.
+        web_address: String,
+        /// Why it was not found.
+        problem: DiscoveryError,
+    },
     /// The address cannot be used.
     #[error("the address of the other platform cannot be used: {0}")]
     Address(String),
@@ -113,6 +123,12 @@ pub trait RemoteBus: Send + Sync {
     /// # Errors
     /// [`LinkError::Address`], [`LinkError::Keys`].
     async fn open(&self, request: &LinkRequest) -> Result<Arc<dyn RemoteLink>, LinkError>;
+
+    /// Finds a platform by its web address. The key that it tells first is remembered; another one later is not taken.
+    ///
+    /// # Errors
+    /// [`DiscoveryError`].
+    async fn discover(&self, web_address: &str) -> Result<Platform, DiscoveryError>;
 }
 
 /// A link to one platform. Many may use it at the same time; what one task sends first, arrives first.

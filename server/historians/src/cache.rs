@@ -39,6 +39,7 @@ pub struct Cache {
     metadata: HashMap<(i64, Source), Arc<Map<String, Value>>>,
     count: u64,
     invalid_count: u64,
+    aside_count: u64,
     /// A commit failed after names or metadata in memory had changed.
     stale: bool,
 }
@@ -64,6 +65,9 @@ impl Cache {
             "CREATE TABLE IF NOT EXISTS time_error(id INTEGER PRIMARY KEY, ts timestamp NOT NULL, source TEXT NOT NULL, topic_id INTEGER NOT NULL, \
              value_string TEXT NOT NULL, header_string TEXT)",
             "CREATE INDEX IF NOT EXISTS time_error_ts_index ON time_error(ts)",
+            // Ours; VOLTTRON leaves it alone.
+            "CREATE TABLE IF NOT EXISTS set_aside(id INTEGER PRIMARY KEY, ts timestamp NOT NULL, source TEXT NOT NULL, topic_id INTEGER NOT NULL, \
+             value_string TEXT NOT NULL, header_string TEXT)",
             "CREATE TABLE IF NOT EXISTS metadata(source TEXT NOT NULL, topic_id INTEGER NOT NULL, name TEXT NOT NULL, value TEXT NOT NULL, \
              UNIQUE(topic_id, source, name))",
             "CREATE TABLE IF NOT EXISTS topics(topic_id INTEGER PRIMARY KEY, topic_name TEXT NOT NULL, UNIQUE(topic_name))",
@@ -77,6 +81,7 @@ impl Cache {
             metadata: HashMap::new(),
             count: 0,
             invalid_count: 0,
+            aside_count: 0,
             stale: true,
         };
         cache.load().await?;
@@ -93,6 +98,12 @@ impl Cache {
     #[must_use]
     pub fn invalid_count(&self) -> u64 {
         self.invalid_count
+    }
+
+    /// Records that were set aside because nobody takes them.
+    #[must_use]
+    pub fn aside_count(&self) -> u64 {
+        self.aside_count
     }
 
     /// Takes in records, and those with an invalid timestamp aside. On disk when it returns.
@@ -206,6 +217,43 @@ impl Cache {
         Ok(())
     }
 
+    /// Sets rows aside, so that they are in nobody's way. They stay in the cache.
+    ///
+    /// # Errors
+    /// [`HistoryError::Database`]; then all of them are where they were.
+    pub async fn set_aside(&mut self, rows: &[i64]) -> Result<(), HistoryError> {
+        let ids = serde_json::to_string(rows).unwrap_or_default();
+        let moved = self.shift("outstanding", "set_aside", "SELECT value FROM json_each(?)", ids).await?;
+        self.count = self.count.saturating_sub(moved);
+        self.aside_count += moved;
+        Ok(())
+    }
+
+    /// Puts the first `limit` rows that were set aside back, behind all others.
+    ///
+    /// # Errors
+    /// [`HistoryError::Database`]; then all of them are where they were.
+    pub async fn take_back(&mut self, limit: usize) -> Result<(), HistoryError> {
+        let moved = self
+            .shift("set_aside", "outstanding", "SELECT id FROM set_aside ORDER BY id LIMIT CAST(? AS INTEGER)", limit.to_string())
+            .await?;
+        self.aside_count = self.aside_count.saturating_sub(moved);
+        self.count += moved;
+        Ok(())
+    }
+
+    /// Moves the rows that `which` names, with its one argument, in their order to the end of another table. Says how many.
+    async fn shift(&mut self, from: &str, to: &str, which: &str, argument: String) -> Result<u64, HistoryError> {
+        let columns = "ts, source, topic_id, value_string, header_string";
+        let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await?;
+        let insert = format!("INSERT INTO {to}({columns}) SELECT {columns} FROM {from} WHERE id IN ({which}) ORDER BY id");
+        sqlx::query(AssertSqlSafe(insert)).bind(argument.clone()).execute(&mut *transaction).await?;
+        let delete = format!("DELETE FROM {from} WHERE id IN ({which})");
+        let moved = sqlx::query(AssertSqlSafe(delete)).bind(argument).execute(&mut *transaction).await?.rows_affected();
+        transaction.commit().await?;
+        Ok(moved)
+    }
+
     /// Bytes that the cache takes.
     ///
     /// # Errors
@@ -216,16 +264,19 @@ impl Cache {
         Ok(u64::try_from(bytes).unwrap_or(0))
     }
 
-    /// Drops records while the cache takes more than `limit` bytes: first those with invalid timestamps, then those that came first, save
-    /// for the rows up to `kept`, which are under way. Says how many were dropped.
+    /// Drops records while the cache takes more than `limit` bytes: first those with invalid timestamps, then those that were set aside, then
+    /// those that came first, save for the rows up to `kept`, which are under way. Says how many were dropped.
     ///
     /// # Errors
     /// [`HistoryError::Database`].
     pub async fn trim(&mut self, limit: u64, kept: i64) -> Result<u64, HistoryError> {
         let mut dropped = 0;
         while self.used_bytes().await? > limit {
-            let (table, counter) =
-                if self.invalid_count > 0 { ("time_error", &mut self.invalid_count) } else { ("outstanding", &mut self.count) };
+            let (table, counter) = match (self.invalid_count, self.aside_count) {
+                (1.., _) => ("time_error", &mut self.invalid_count),
+                (0, 1..) => ("set_aside", &mut self.aside_count),
+                (0, 0) => ("outstanding", &mut self.count),
+            };
             let kept = if table == "outstanding" { kept } else { 0 };
             let sql = format!("DELETE FROM {table} WHERE id IN (SELECT id FROM {table} WHERE id > {kept} ORDER BY id LIMIT {TRIM_ROWS})");
             let removed = sqlx::query(AssertSqlSafe(sql)).execute(&mut self.connection).await?.rows_affected();
@@ -265,6 +316,7 @@ impl Cache {
         self.metadata = metadata.into_iter().map(|(key, map)| (key, Arc::new(map))).collect();
         self.count = count(&mut self.connection, "SELECT count(*) FROM outstanding").await?;
         self.invalid_count = count(&mut self.connection, "SELECT count(*) FROM time_error").await?;
+        self.aside_count = count(&mut self.connection, "SELECT count(*) FROM set_aside").await?;
         self.stale = false;
         Ok(())
     }

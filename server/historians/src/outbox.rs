@@ -3,6 +3,7 @@
 //! What [`Outbox::take`] has accepted is on disk and leaves when the other platform has confirmed it, or when a configured bound drops it,
 //! which is counted. A confirmation by the other platform's router is no proof that anybody there has stored the message, so such messages
 //! are held until the other platform was heard a while later; when it is found to have started anew instead, they are sent once more.
+//! Messages that the other platform refuses for what they are are set aside, so that they are in nobody's way, and tried again now and then.
 //! Reads no clock: time is an argument.
 
 use std::{
@@ -19,6 +20,8 @@ use crate::{cache::Cache, config::HistorianConfig, error::HistoryError};
 pub const HOLD: Duration = Duration::from_secs(5);
 /// Messages that are held at most; then nothing more is sent until the first of them may leave.
 pub const HELD_MAX: usize = 50_000;
+/// Pause between parts of them, as long as they are taken.
+const ASIDE_PAUSE: Duration = Duration::from_secs(1);
 /// Rows removed at once.
 const REMOVED_AT_ONCE: usize = 2000;
 
@@ -53,6 +56,8 @@ pub struct Outbox {
     held: BTreeMap<i64, Instant>,
     /// Confirmed rows that could not be removed yet.
     removable: Vec<i64>,
+    /// When those that were set aside are tried again.
+    aside_at: Option<Instant>,
     oldest: Option<Timestamp>,
     is_full: bool,
     dropped: u64,
@@ -72,12 +77,46 @@ impl Outbox {
             under_way: None,
             held: BTreeMap::new(),
             removable: Vec::new(),
+            aside_at: None,
             oldest: None,
             is_full: false,
             dropped: 0,
         };
         outbox.look().await?;
         Ok(outbox)
+    }
+
+    /// Puts messages that were set aside back behind the others if it is time for that at `now`.
+    ///
+    /// # Errors
+    /// [`HistoryError::Database`].
+    pub async fn retry_refused(&mut self, rows_max: usize, now: Instant) -> Result<(), HistoryError> {
+        if self.cache.aside_count() == 0 {
+            return Ok(());
+        }
+        if *self.aside_at.get_or_insert(now) <= now {
+            self.cache.take_back(rows_max).await?;
+            self.aside_at = Some(now + ASIDE_PAUSE);
+            self.look().await?;
+        }
+        Ok(())
+    }
+
+    /// Something has changed: messages that were set aside are tried again at once.
+    pub fn forget_refusals(&mut self) {
+        self.aside_at = None;
+    }
+
+    /// When messages that were set aside are tried again, if there are any.
+    #[must_use]
+    pub fn retries_refused_at(&self) -> Option<Instant> {
+        self.aside_at.filter(|_| self.cache.aside_count() > 0)
+    }
+
+    /// Messages that the other platform has refused and that are set aside.
+    #[must_use]
+    pub fn refused(&self) -> u64 {
+        self.cache.aside_count()
     }
 
     /// Takes messages in. On disk when it returns.
@@ -138,6 +177,16 @@ impl Outbox {
         Ok(entries)
     }
 
+    /// Sets rows of the batch aside that the other platform refuses, until `again_at`; before [`Outbox::sent`], whose `confirmed` they are not part of.
+    ///
+    /// # Errors
+    /// [`HistoryError::Database`]; then they are sent again.
+    pub async fn refuse(&mut self, rows: &[i64], again_at: Instant) -> Result<(), HistoryError> {
+        self.cache.set_aside(rows).await?;
+        self.aside_at = Some(again_at);
+        self.bound_cursor().await
+    }
+
     /// Takes note of what became of the batch: `confirmed` rows leave, the others are sent again.
     ///
     /// # Errors
@@ -188,7 +237,7 @@ impl Outbox {
     #[must_use]
     pub fn backlog(&self) -> u64 {
         let confirmed = u64::try_from(self.held.len() + self.removable.len()).unwrap_or(u64::MAX);
-        self.cache.count().saturating_sub(confirmed)
+        self.cache.count().saturating_sub(confirmed) + self.cache.aside_count()
     }
 
     /// When the oldest unconfirmed message was taken.

@@ -130,6 +130,39 @@ async fn what_was_taken_or_held_survives_an_end_without_a_close() {
 }
 
 #[tokio::test]
+async fn refused_messages_are_set_aside_survive_and_come_back_behind_the_others() {
+    let home = tempfile::tempdir().unwrap();
+    let mut first = outbox(&home, json!({})).await;
+    first.take(&messages(0..6)).await.unwrap();
+    let now = Instant::now();
+    let batch = first.next(4, ALL).await.unwrap();
+    let all = rows(&batch);
+    let (refused, confirmed) = all.split_at(2);
+    first.refuse(refused, now + HOLD).await.unwrap();
+    first.sent(&batch, confirmed, Leave::Now, now).await.unwrap();
+    assert_eq!((first.backlog(), first.refused(), first.retries_refused_at()), (4, 2, Some(now + HOLD)));
+    let batch = first.next(10, ALL).await.unwrap();
+    assert_eq!(numbers(&batch), [4, 5], "they are in nobody's way");
+    first.sent(&batch, &[], Leave::Now, now).await.unwrap();
+    first.retry_refused(10, now).await.unwrap();
+    assert_eq!(first.refused(), 2, "not yet");
+    drop(first);
+
+    let mut second = outbox(&home, json!({})).await;
+    assert_eq!((second.backlog(), second.refused()), (4, 2));
+    second.take(&messages(6..7)).await.unwrap();
+    second.retry_refused(1, now).await.unwrap();
+    second.retry_refused(1, now).await.unwrap();
+    assert_eq!((second.refused(), second.backlog()), (1, 5), "a part, and then a pause");
+    second.forget_refusals();
+    second.retry_refused(10, now).await.unwrap();
+    let batch = second.next(10, ALL).await.unwrap();
+    assert_eq!(numbers(&batch), [4, 5, 6, 0, 1]);
+    second.sent(&batch, &rows(&batch), Leave::Now, now).await.unwrap();
+    assert_eq!((second.backlog(), second.retries_refused_at()), (0, None));
+}
+
+#[tokio::test]
 async fn beyond_its_bound_the_oldest_are_dropped_and_counted_but_none_under_way_or_confirmed() {
     let home = tempfile::tempdir().unwrap();
     let mut outbox = outbox(&home, json!({"backup_storage_limit_gb": 0.0002, "backup_storage_report": 0.5})).await;

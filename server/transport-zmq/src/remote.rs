@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use vt_backends::{KeyOwner, KeyRepository, LinkError, LinkRequest, RemoteBus, RemoteLink, RepositoryError};
+use vt_backends::{
+    Discovery, DiscoveryError, KeyOwner, KeyRepository, KnownHost, LinkError, LinkRequest, Platform, RemoteBus, RemoteLink, RepositoryError,
+};
 use vt_types::{CurveKeyPair, Identity, PublicKey, SecretKey};
 
 use crate::address::Listen;
@@ -26,13 +28,14 @@ const RETRY_MAX: Duration = Duration::from_secs(10);
 /// Reaches other platforms over ZeroMQ.
 pub struct ZmqRemoteBus {
     keys: Arc<dyn KeyRepository>,
+    discovery: Arc<dyn Discovery>,
 }
 
 impl ZmqRemoteBus {
-    /// With the keys of our agents, and the server keys known here.
+    /// With the keys of our agents and the server keys known here, and a way to find platforms by their web addresses.
     #[must_use]
-    pub fn new(keys: Arc<dyn KeyRepository>) -> Self {
-        Self { keys }
+    pub fn new(keys: Arc<dyn KeyRepository>, discovery: Arc<dyn Discovery>) -> Self {
+        Self { keys, discovery }
     }
 
     /// The agent's own pair; a new one for an agent that has none.
@@ -68,5 +71,20 @@ impl RemoteBus for ZmqRemoteBus {
         let server_key = known.or(request.server_key).or(in_address);
         let config = DealerConfig::new(&request.address, server_key, keys, request.identity.clone());
         Ok(Arc::new(Link::start(config)))
+    }
+
+    async fn discover(&self, web_address: &str) -> Result<Platform, DiscoveryError> {
+        let platform = self.discovery.discover(web_address).await?;
+        let unusable = |error: &dyn std::fmt::Display| DiscoveryError::Answer(error.to_string());
+        let place = vt_vip::Address::parse(&platform.address).map_err(|error| unusable(&error))?.netloc;
+        match self.known_host(&place).await.map_err(|error| unusable(&error))? {
+            Some(known) if known != platform.server_key => return Err(DiscoveryError::OtherKey(platform.name)),
+            Some(_) => {}
+            None => {
+                let host = KnownHost { host: place, key: platform.server_key };
+                self.keys.add_known_hosts(&[host]).await.map_err(|error| unusable(&error))?;
+            }
+        }
+        Ok(platform)
     }
 }

@@ -11,9 +11,9 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use vt_agent::{Agent, BuildError};
-use vt_backends::{RemoteBus, RemoteLink};
+use vt_backends::{LinkError, RemoteBus, RemoteLink};
 use vt_historians::{config::CaptureKind, outbox::Leave};
-use vt_types::{Params, RpcRequest};
+use vt_types::{ErrorKind, Params, RpcRequest};
 
 use crate::outbox::{
     self, Consignment, Delivered, Role,
@@ -68,10 +68,19 @@ impl Role for DataMover {
             .collect();
         let request = RpcRequest::new("insert", Params::positional(vec![Value::Array(records)]));
         match link.call(&consignment.settings.historian, &request, INSERT_LIMIT).await {
-            Ok(_) => Delivered { confirmed: consignment.entries.iter().map(|entry| entry.row).collect(), problem: None },
+            Ok(_) => Delivered::all(consignment.entries.iter().map(|entry| entry.row).collect()),
+            Err(error) if is_of_message(&error) => match consignment.entries.as_slice() {
+                [one] => Delivered { refused: vec![one.row], refusal: Some(error.to_string()), ..Delivered::all(Vec::new()) },
+                _ => Delivered { is_to_be_split: true, ..Delivered::all(Vec::new()) },
+            },
             Err(error) => Delivered::nothing(error),
         }
     }
+}
+
+/// Whether the historian cannot make sense of what it got, rather than cannot store at present.
+fn is_of_message(error: &LinkError) -> bool {
+    matches!(error, LinkError::Raised(raised) if raised.kind() == ErrorKind::Invalid)
 }
 
 #[cfg(test)]

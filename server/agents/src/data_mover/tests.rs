@@ -93,6 +93,30 @@ async fn a_historian_that_is_missing_or_raises_gets_its_messages_later() {
     bench.stop().await.unwrap();
 }
 
+#[tokio::test]
+async fn one_message_that_the_historian_cannot_make_sense_of_is_set_aside_and_the_others_are_stored() {
+    let (home, platform) = (tempfile::tempdir().unwrap(), FakePlatform::new());
+    let stored = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&stored);
+    platform.add_peer(Identity::known("platform.historian"), move |request| {
+        let records = request.params.args[0].as_array().unwrap();
+        if records.iter().any(|record| record["message"][0]["n"] == 5) {
+            return Err(RpcError::value_error("n may not be 5"));
+        }
+        kept.lock().extend(records.iter().map(|record| record["message"][0]["n"].as_u64().unwrap()));
+        Ok(Value::Null)
+    });
+    let mut bench = TestBench::new("data.mover", home.path());
+    bench.start(build(Arc::new(platform.clone()), settings(&json!({"retry_period": 3600}))).unwrap());
+    statistics(&bench, |figures| figures["state"] == "publishing").await;
+    publish(&bench);
+    let figures = statistics(&bench, |figures| figures["sent"] == 9 && figures["refused"] == 1).await;
+    assert_eq!((&figures["backlog"], &figures["lost"]), (&json!(1), &json!(0)), "{figures}");
+    assert!(figures["reason"].as_str().unwrap().contains("n may not be 5"), "{figures}");
+    assert_eq!(*stored.lock(), [0, 1, 2, 3, 4, 6, 7, 8, 9], "each once and in order");
+    bench.stop().await.unwrap();
+}
+
 #[test]
 fn topics_that_no_historian_inserts_are_refused() {
     let Err(error) = build(Arc::new(FakePlatform::new()), settings(&json!({"custom_topic_list": ["mine"]}))) else { panic!("refused") };

@@ -64,10 +64,14 @@ impl Role for Forwarder {
             let Some(message) = outgoing(entry, consignment) else { return Ok(()) };
             link.publish(&message, PUBLISH_LIMIT).await.map(drop)
         });
-        let mut delivered = Delivered { confirmed: Vec::with_capacity(consignment.entries.len()), problem: None };
+        let mut delivered = Delivered::all(Vec::with_capacity(consignment.entries.len()));
         for (entry, result) in consignment.entries.iter().zip(join_all(sends).await) {
             match result {
                 Ok(()) => delivered.confirmed.push(entry.row),
+                Err(error @ LinkError::Refused(_)) => {
+                    delivered.refused.push(entry.row);
+                    delivered.refusal.get_or_insert_with(|| error.to_string());
+                }
                 Err(error) => delivered.note(error),
             }
         }

@@ -150,15 +150,60 @@ async fn a_silent_platform_is_given_up_and_gets_the_batch_again() {
 async fn a_refused_topic_is_kept_and_told_while_others_go_on() {
     let (home, platform) = (tempfile::tempdir().unwrap(), FakePlatform::new());
     platform.refuse("record", "needs can_publish");
-    let (bench, _) = started(home.path(), &platform, &json!({}));
+    let (bench, context) = started(home.path(), &platform, &json!({}));
     in_state(&bench, "publishing").await;
     bench.publish("record/x", Headers::new(), json!(1));
     (0..3).for_each(|n| publish(&bench, n));
-    let figures = statistics(&bench, |figures| figures["sent"] == 3 && figures["state"] == "not taken").await;
-    assert_eq!((&figures["backlog"], &figures["reason"]), (&json!(1), &json!("the other platform refuses: needs can_publish")));
+    let figures = statistics(&bench, |figures| figures["sent"] == 3 && figures["refused"] == 1).await;
+    assert_eq!((&figures["backlog"], &figures["state"], &figures["lost"]), (&json!(1), &json!("publishing"), &json!(0)));
+    assert!(figures["reason"].as_str().unwrap().contains("the other platform refuses: needs can_publish"), "{figures}");
+    assert_eq!(context.status().word, StatusWord::Bad);
     platform.allow();
-    statistics(&bench, |figures| figures["backlog"] == 0).await;
+    statistics(&bench, |figures| figures["backlog"] == 0 && figures["refused"] == 0).await;
     assert_eq!(platform.published().iter().filter(|message| message.topic.as_str() == "record/x").count(), 1);
+    assert_eq!(context.status().word, StatusWord::Good);
+}
+
+#[tokio::test]
+async fn more_refused_messages_than_a_batch_holds_are_in_nobodys_way_and_survive_a_crash() {
+    let (home, platform) = (tempfile::tempdir().unwrap(), FakePlatform::new());
+    platform.refuse("record", "needs can_publish");
+    let settings = json!({"submit_size_limit": 10, "retry_period": 3600});
+    {
+        let (bench, _) = started(home.path(), &platform, &settings);
+        in_state(&bench, "publishing").await;
+        for n in 0..35 {
+            bench.publish("record/x", Headers::new(), json!(n));
+        }
+        (0..3).for_each(|n| publish(&bench, n));
+        let figures = statistics(&bench, |figures| figures["sent"] == 3 && figures["refused"] == 35).await;
+        assert_eq!((&figures["backlog"], &figures["lost"]), (&json!(35), &json!(0)));
+    }
+    // Whoever starts anew tries again at once.
+    platform.allow();
+    let (bench, _) = started(home.path(), &platform, &settings);
+    // Those that were held when it crashed go once more.
+    statistics(&bench, |figures| figures["sent"].as_u64() >= Some(35) && figures["backlog"] == 0).await;
+    let records: Vec<_> =
+        platform.published().iter().filter(|message| message.topic.as_str() == "record/x").map(|it| it.message.clone()).collect();
+    assert_eq!(records, (0..35).map(|n| json!(n)).collect::<Vec<_>>(), "in their order");
+}
+
+#[tokio::test]
+async fn a_platform_is_found_by_its_web_address_and_told_to_be_missing_while_it_is() {
+    let (home, platform) = (tempfile::tempdir().unwrap(), FakePlatform::new());
+    let web = json!({"destination-vip": "", "destination-address": "https://other:8443"});
+    let (bench, _) = started(home.path(), &platform, &web);
+    in_state(&bench, "not connected").await;
+    let figures = statistics(&bench, |figures| figures["reason"].is_string()).await;
+    assert!(figures["reason"].as_str().unwrap().contains("was not found at https://other:8443"), "{figures}");
+    publish(&bench, 0);
+    statistics(&bench, |figures| figures["backlog"] == 1).await;
+    let found = vt_backends::Platform { name: "p2".to_owned(), address: "tcp://10.0.0.7:22916".to_owned(), server_key: key() };
+    platform.found_at("https://other:8443", found);
+    statistics(&bench, |figures| figures["sent"] == 1).await;
+    let link = platform.opened()[0].clone();
+    assert_eq!((link.address.as_str(), link.server_key), ("tcp://10.0.0.7:22916", Some(key())));
 }
 
 #[tokio::test]

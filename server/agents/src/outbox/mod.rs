@@ -1,5 +1,6 @@
 //! What the forwarder and the data mover have in common: they take messages from the bus, put them into a durable outbox, and send them to
-//! another platform over a link that comes back whenever it is lost. A message leaves the outbox when the other platform has confirmed it.
+//! another platform over a link that comes back whenever it is lost. A message leaves the outbox when the other platform has confirmed it;
+//! one that it refuses is set aside there and tried again now and then, so that it is in no other's way.
 //! How it is sent and what a confirmation is worth is the matter of each (`Role`).
 //! Source: agents.md §5.1 to §5.3 and §5.7, VOLTTRON `volttron/platform/agent/base_historian.py`.
 //!
@@ -47,14 +48,25 @@ pub enum Problem {
 pub struct Delivered {
     /// Rows that the other platform has confirmed, ascending.
     pub confirmed: Vec<i64>,
-    /// Why the others were not.
+    /// Rows that it refuses for what they are, ascending: others may still be taken.
+    pub refused: Vec<i64>,
+    /// Why it does.
+    pub refusal: Option<String>,
+    /// One of several is refused, and nobody knows which: fewer are to be sent at once.
+    pub is_to_be_split: bool,
+    /// Why the others were not confirmed.
     pub problem: Option<Problem>,
 }
 
 impl Delivered {
     /// Nothing was confirmed.
     pub fn nothing(problem: impl Into<Problem>) -> Self {
-        Self { confirmed: Vec::new(), problem: Some(problem.into()) }
+        Self { problem: Some(problem.into()), ..Self::all(Vec::new()) }
+    }
+
+    /// These were confirmed, and there is nothing to tell of others.
+    pub fn all(confirmed: Vec<i64>) -> Self {
+        Self { confirmed, refused: Vec::new(), refusal: None, is_to_be_split: false, problem: None }
     }
 }
 

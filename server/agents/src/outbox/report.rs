@@ -83,6 +83,10 @@ pub struct Figures {
     lost_queue: u64,
     /// The outbox is near its bound.
     pub is_full: bool,
+    /// Messages that the other platform refuses.
+    pub refused: u64,
+    /// Why it does.
+    pub refusal: Option<String>,
 }
 
 impl Figures {
@@ -103,6 +107,7 @@ impl Figures {
             ("backlog", json!(self.backlog)),
             ("lag_s", json!((lag_s * 10.0).round() / 10.0)),
             ("sent", json!(self.sent)),
+            ("refused", json!(self.refused)),
             ("lost", json!(self.lost())),
             ("lost_outbox_full", json!(self.lost_full)),
             ("lost_outbox_not_writable", json!(self.lost_unwritten)),
@@ -121,7 +126,13 @@ impl Figures {
 
     fn reason(&self) -> Option<String> {
         let full = || self.is_full.then(|| "the outbox is near its bound; beyond it the oldest messages are dropped".to_owned());
-        self.state.reason().or_else(full)
+        self.state.reason().or_else(full).or_else(|| self.refused_reason())
+    }
+
+    /// Why some messages are not taken while others are.
+    fn refused_reason(&self) -> Option<String> {
+        let why = self.refusal.as_deref().unwrap_or("the other platform refuses them");
+        (self.refused > 0).then(|| format!("{} messages are set aside and tried again now and then: {why}", self.refused))
     }
 
     fn status(&self) -> StatusWord {
@@ -163,7 +174,9 @@ impl Report {
             self.logged = figures.sent;
         }
         let before = self.told.as_ref();
-        let is_news = before.is_none_or(|before| before.state != figures.state || before.is_full != figures.is_full);
+        let is_news = before.is_none_or(|before| {
+            (&before.state, before.is_full, before.refused > 0) != (&figures.state, figures.is_full, figures.refused > 0)
+        });
         let has_grown = before.is_some_and(|before| {
             (before.backlog, before.sent, before.lost()) != (figures.backlog, figures.sent, figures.lost()) || figures.backlog > 0
         });
@@ -181,6 +194,7 @@ impl Report {
         let is_stuck = |state: &State| matches!(state, State::Down(_) | State::NotTaken(_));
         for (key, now, was) in [
             (self.alert_key, is_stuck(&figures.state), before.is_some_and(|before| is_stuck(&before.state))),
+            (self.alert_key, figures.refused > 0, before.is_some_and(|before| before.refused > 0)),
             (DISK_ALERT, is_disk(&figures.state), before.is_some_and(|before| is_disk(&before.state))),
             (FULL_ALERT, figures.is_full, before.is_some_and(|before| before.is_full)),
         ] {

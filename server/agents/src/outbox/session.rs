@@ -9,15 +9,15 @@ use std::{
 
 use parking_lot::Mutex;
 use vt_agent::{AgentContext, Event, Events};
-use vt_backends::{LinkError, LinkRequest, LinkState, RemoteBus, RemoteLink};
+use vt_backends::{DiscoveryError, LinkError, LinkRequest, LinkState, Platform, RemoteBus, RemoteLink};
 use vt_historians::outbox::{Entry, Leave, Outbox};
-use vt_types::{HistoryRecord, Identity, Publication, TopicPrefix};
+use vt_types::{HistoryRecord, Identity, PublicKey, Publication, TopicPrefix};
 
 use super::{
     Consignment, Delivered, Problem, Role, Sender, UNWRITTEN_MAX,
     capture::Capture,
     report::{Figures, Report, State},
-    settings::Settings,
+    settings::{Destination, Settings},
 };
 
 /// Publications taken in at once; one commit.
@@ -29,8 +29,12 @@ const DISK_RETRY: Duration = Duration::from_secs(1);
 /// First pause after the other platform did not take a batch; doubled up to the longest, or to `retry_period` if that is shorter.
 const SEND_RETRY_MIN: Duration = Duration::from_secs(1);
 const SEND_RETRY_MAX: Duration = Duration::from_secs(60);
+/// How long messages that were refused are set aside, or `retry_period` if that is shorter.
+const REFUSED_RETRY: Duration = Duration::from_secs(60);
 /// How long the other platform's router may take to say that it is still there.
 const PING_LIMIT: Duration = Duration::from_secs(10);
+/// How long a platform that was found by its web address may be away before it is looked for again.
+const MOVED_AFTER: Duration = Duration::from_secs(60);
 /// How often status and figures are looked at when nothing happens.
 const LOOK_PERIOD: Duration = Duration::from_secs(5);
 
@@ -71,6 +75,11 @@ pub struct Session {
     open_retry: Option<Instant>,
     /// The run of the other platform that confirmed what is held.
     held_run: Option<String>,
+    /// The platform behind the web address, once it was found.
+    found: Option<Platform>,
+    /// Since when there is no link to it.
+    down_since: Option<Instant>,
+    looking: Work<Result<Platform, DiscoveryError>>,
     sending: Work<Sent>,
     pinging: Work<(Instant, String, Result<(), LinkError>)>,
     ping_at: Instant,
@@ -104,6 +113,9 @@ impl Session {
             link_state: LinkState::Connecting,
             open_retry: None,
             held_run: None,
+            found: None,
+            down_since: None,
+            looking: None,
             sending: None,
             pinging: None,
             ping_at: Instant::now(),
@@ -143,6 +155,7 @@ impl Session {
                     }
                 }
                 sent = pending_or(&mut self.sending) => self.came_back(sent).await,
+                found = pending_or(&mut self.looking) => self.found(found),
                 (began, run, heard) = pending_or(&mut self.pinging) => self.heard(began, &run, heard).await,
                 state = changed(self.link.as_deref(), &self.link_state) => self.turned(state),
                 () = tokio::time::sleep_until(wake.into()) => {}
@@ -207,17 +220,54 @@ impl Session {
         self.disk_error = result.err();
     }
 
+    /// Where the other platform is, as far as that is known; begins to look for it where it is not.
+    fn place(&mut self) -> Option<(String, Option<PublicKey>)> {
+        match (self.settings.destination.as_ref()?, &self.found) {
+            (Destination::Vip { address, server_key }, _) => Some((address.clone(), *server_key)),
+            (Destination::Web(_), Some(platform)) => Some((platform.address.clone(), Some(platform.server_key))),
+            (Destination::Web(web_address), None) => {
+                let (remote, web_address) = (Arc::clone(&self.remote), web_address.clone());
+                self.looking.get_or_insert_with(|| Box::pin(async move { remote.discover(&web_address).await }));
+                None
+            }
+        }
+    }
+
+    fn found(&mut self, found: Result<Platform, DiscoveryError>) {
+        self.looking = None;
+        match (found, &self.settings.destination) {
+            (Ok(platform), _) => {
+                tracing::info!(platform = platform.name, address = platform.address, "the other platform was found");
+                (self.found, self.open_retry) = (Some(platform), None);
+            }
+            (Err(problem), Some(Destination::Web(web_address))) => {
+                self.link_state = LinkState::Down(LinkError::NotFound { web_address: web_address.clone(), problem });
+                self.open_retry = Some(Instant::now() + LOOK_PERIOD);
+            }
+            (Err(_), _) => {}
+        }
+    }
+
+    /// A platform that has been away for long may be at another place now.
+    fn look_again(&mut self) {
+        if self.found.is_some() && self.down_since.is_some_and(|since| since.elapsed() >= MOVED_AFTER) {
+            if let Some(link) = self.link.take() {
+                link.close();
+            }
+            (self.found, self.down_since) = (None, None);
+        }
+    }
+
     async fn connect(&mut self) {
-        let (None, Some(destination)) = (&self.link, &self.settings.destination) else { return };
-        if self.open_retry.is_some_and(|at| at > Instant::now()) {
+        self.look_again();
+        if self.link.is_some() || self.open_retry.is_some_and(|at| at > Instant::now()) {
             return;
         }
+        let Some((address, server_key)) = self.place() else { return };
         let own = self.context.identity();
         let named = || Identity::parse(&format!("{}.{own}", self.context.instance_name()));
         let request = match self.settings.remote_identity.clone().map_or_else(named, Ok) {
-            Ok(identity) => {
-                LinkRequest { agent: own.clone(), identity, address: destination.address.clone(), server_key: destination.server_key }
-            }
+            Ok(identity) => LinkRequest { agent: own.clone(), identity, address, server_key },
             Err(error) => {
                 self.link_state = LinkState::Down(LinkError::Address(error.to_string()));
                 return;
@@ -237,8 +287,16 @@ impl Session {
     }
 
     fn turned(&mut self, state: LinkState) {
+        self.down_since = match state {
+            LinkState::Connected { .. } => None,
+            _ => self.down_since.or_else(|| Some(Instant::now())),
+        };
         if let LinkState::Connected { run } = &state {
             (self.failures, self.send_retry, self.problem) = (0, None, None);
+            if let Some(outbox) = &mut self.outbox {
+                // Perhaps somebody there has given the right to send them.
+                outbox.forget_refusals();
+            }
             if self.held_run.as_ref().is_some_and(|held| held != run)
                 && let Some(outbox) = &mut self.outbox
             {
@@ -267,6 +325,9 @@ impl Session {
         if !is_wanted || self.send_retry.is_some_and(|at| at > now) {
             return;
         }
+        if let Err(error) = outbox.retry_refused(self.settings.base.submit_size_limit, now).await {
+            return self.disk(Err(error.to_string()));
+        }
         let entries = match outbox.next(self.window, BATCH_BYTES).await {
             Ok(entries) if entries.is_empty() => return,
             Ok(entries) => entries,
@@ -282,7 +343,7 @@ impl Session {
 
     async fn came_back(&mut self, sent: Sent) {
         self.sending = None;
-        let Sent { entries, delivered: Delivered { mut confirmed, problem }, run } = sent;
+        let Sent { entries, delivered: Delivered { mut confirmed, refused, refusal, is_to_be_split, problem }, run } = sent;
         let leave = self.role.leave();
         let is_same_run = !matches!(&self.link_state, LinkState::Connected { run: now } if *now != run);
         if leave == Leave::Held {
@@ -295,12 +356,23 @@ impl Session {
         }
         let count = confirmed.len();
         self.figures.lock().sent += u64::try_from(count).unwrap_or(0);
+        if !refused.is_empty()
+            && let Some(outbox) = &mut self.outbox
+        {
+            tracing::warn!(messages = refused.len(), refusal, "the other platform refuses messages; they are set aside");
+            self.figures.lock().refusal = refusal;
+            let again_at = Instant::now() + REFUSED_RETRY.min(self.settings.base.retry_period);
+            if let Err(error) = outbox.refuse(&refused, again_at).await {
+                self.disk(Err(error.to_string()));
+            }
+        }
         if let Some(outbox) = &mut self.outbox
             && let Err(error) = outbox.sent(&entries, &confirmed, leave, Instant::now()).await
         {
             self.disk(Err(error.to_string()));
         }
         match problem {
+            None if is_to_be_split => self.window = (entries.len() / 2).max(1),
             None => {
                 (self.failures, self.send_retry, self.problem) = (0, None, None);
                 self.window = self.window.saturating_mul(2).min(self.settings.base.submit_size_limit);
@@ -350,6 +422,7 @@ impl Session {
             figures.oldest = outbox.oldest().or(self.unwritten.first().map(|record| record.timestamp));
             figures.lost_full += outbox.dropped() - self.dropped;
             figures.is_full = outbox.is_full();
+            figures.refused = outbox.refused();
             self.dropped = outbox.dropped();
         }
         let state = match (&self.settings.destination, &self.disk_error, &self.link_state, &self.problem) {
@@ -369,7 +442,8 @@ impl Session {
         let is_connected = matches!(self.link_state, LinkState::Connected { .. });
         let settle = self.outbox.as_ref().and_then(Outbox::settles_at).filter(|_| is_connected && self.pinging.is_none());
         let settle = settle.map(|at| at.max(self.ping_at));
-        let times = [self.disk_retry, self.open_retry, self.send_retry.filter(|_| self.sending.is_none()), settle];
+        let refused = self.outbox.as_ref().and_then(Outbox::retries_refused_at).filter(|_| is_connected);
+        let times = [self.disk_retry, self.open_retry, self.send_retry.filter(|_| self.sending.is_none()), settle, refused];
         let soonest = times.into_iter().flatten().filter(|at| *at > now || settle == Some(*at)).min();
         soonest.map_or(now + LOOK_PERIOD, |at| at.min(now + LOOK_PERIOD))
     }

@@ -34,11 +34,16 @@ impl SettingError {
 
 /// Where messages go.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Destination {
-    /// VIP address.
-    pub address: String,
-    /// Server key; one known for the address counts instead.
-    pub server_key: Option<PublicKey>,
+pub enum Destination {
+    /// A VIP address.
+    Vip {
+        /// The address.
+        address: String,
+        /// Server key; one known for the address counts instead.
+        server_key: Option<PublicKey>,
+    },
+    /// The web address of a platform that tells its VIP address and key.
+    Web(String),
 }
 
 /// Everything such an agent is told.
@@ -114,15 +119,15 @@ fn destination(raw: &Map<String, Value>) -> Result<Option<Destination>, SettingE
     let Some(address) = text(raw, "destination_vip")? else {
         return match text(raw, "destination_address")? {
             None => Ok(None),
-            Some(_) => Err(SettingError::new(
-                "destination-address",
-                "the other platform is not looked up by its web address; give destination-vip and destination-serverkey, which its operator knows",
-            )),
+            Some(address) if address.starts_with("http://") || address.starts_with("https://") => {
+                Ok(Some(Destination::Web(address.trim_end_matches('/').to_owned())))
+            }
+            Some(_) => Err(SettingError::new("destination-address", "must be a web address, such as https://other:8443")),
         };
     };
     let server_key = text(raw, "destination_serverkey")?.map(PublicKey::parse).transpose();
     let server_key = server_key.map_err(|error| SettingError::new("destination-serverkey", error.to_string()))?;
-    Ok(Some(Destination { address: address.to_owned(), server_key }))
+    Ok(Some(Destination::Vip { address: address.to_owned(), server_key }))
 }
 
 fn given<'a>(raw: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
@@ -176,8 +181,10 @@ mod tests {
     fn the_settings_of_the_walk_through_are_read() {
         let key = "xd_PlM_Lq6mp3TnievXH_7eAXQmJdYSxglr25j81YkM";
         let settings = parsed(&json!({"destination-vip": "tcp://127.0.0.1:22916", "destination-serverkey": key})).unwrap();
-        let destination = settings.destination.clone().unwrap();
-        assert_eq!((destination.address.as_str(), destination.server_key.unwrap().to_string()), ("tcp://127.0.0.1:22916", key.to_owned()));
+        let vip = Destination::Vip { address: "tcp://127.0.0.1:22916".to_owned(), server_key: Some(PublicKey::parse(key).unwrap()) };
+        assert_eq!(settings.destination, Some(vip));
+        let web = parsed(&json!({"destination-address": "https://other:8443/"})).unwrap().destination;
+        assert_eq!(web, Some(Destination::Web("https://other:8443".to_owned())));
         assert_eq!(prefixes(&settings), ["datalogger", "analysis", "devices", "record"]);
         assert_eq!(settings.historian.as_str(), "platform.historian");
         assert!(parsed(&json!({})).unwrap().destination.is_none());
@@ -198,7 +205,7 @@ mod tests {
         for (field, raw) in [
             ("destination-serverkey", json!({"destination-vip": "tcp://a:1", "destination-serverkey": "short"})),
             ("destination_vip", json!({"destination-vip": 5})),
-            ("destination-address", json!({"destination-address": "https://other:8443"})),
+            ("destination-address", json!({"destination-address": "tcp://other:8443"})),
             ("custom_topic_list", json!({"custom_topic_list": "devices"})),
             ("required_target_agents", json!({"required_target_agents": ["a b"]})),
             ("topic_replace_list", json!({"topic_replace_list": ["a"]})),

@@ -13,6 +13,7 @@ use serde_json::Value;
 use vt_types::{Identity, RpcError, RpcRequest};
 
 use super::{LinkError, LinkRequest, LinkState, Outgoing, RemoteBus, RemoteLink};
+use crate::platforms::{DiscoveryError, Platform};
 
 type Handler = Arc<dyn Fn(&RpcRequest) -> Result<Value, RpcError> + Send + Sync>;
 
@@ -31,6 +32,7 @@ struct State {
     published: Vec<Outgoing>,
     calls: Vec<RpcRequest>,
     reconnects: u64,
+    web_addresses: BTreeMap<String, Platform>,
     wakers: Vec<Waker>,
 }
 
@@ -47,6 +49,7 @@ impl Default for FakePlatform {
             published: Vec::new(),
             calls: Vec::new(),
             reconnects: 0,
+            web_addresses: BTreeMap::new(),
             wakers: Vec::new(),
         })))
     }
@@ -110,6 +113,11 @@ impl FakePlatform {
     /// Adds a peer that answers calls.
     pub fn add_peer(&self, identity: Identity, answer: impl Fn(&RpcRequest) -> Result<Value, RpcError> + Send + Sync + 'static) {
         self.change(|state| state.peers.insert(identity, Arc::new(answer)));
+    }
+
+    /// From now on, `platform` is found at `web_address`.
+    pub fn found_at(&self, web_address: &str, platform: Platform) {
+        self.change(|state| state.web_addresses.insert(web_address.to_owned(), platform));
     }
 
     /// What was published since the last [`FakePlatform::restart`].
@@ -179,6 +187,11 @@ impl RemoteBus for FakePlatform {
     async fn open(&self, request: &LinkRequest) -> Result<Arc<dyn RemoteLink>, LinkError> {
         self.0.lock().opened.push(request.clone());
         Ok(Arc::new(self.clone()))
+    }
+
+    async fn discover(&self, web_address: &str) -> Result<Platform, DiscoveryError> {
+        let found = self.0.lock().web_addresses.get(web_address).cloned();
+        found.ok_or_else(|| DiscoveryError::Unreachable("connection refused".to_owned()))
     }
 }
 

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 use vt_backends::memory::peers::MemoryKeys;
-use vt_backends::{KeyOwner, KeyRepository, KnownHost, LinkError, LinkRequest, LinkState, Outgoing, RemoteBus, RemoteLink};
+use vt_backends::platforms::fake::FakeDiscovery;
+use vt_backends::{
+    DiscoveryError, KeyOwner, KeyRepository, KnownHost, LinkError, LinkRequest, LinkState, Outgoing, Platform, RemoteBus, RemoteLink,
+};
 use vt_bus::{Interceptor, PeerRef, Refusal};
 use vt_transport_zmq::{KeyPair, ZmqRemoteBus};
 use vt_types::{CurveKeyPair, PublicKey, RpcError, SecretKey, Topic, TopicPrefix};
@@ -18,7 +21,7 @@ async fn open(site: &Site, keys: KeyPair) -> Arc<dyn RemoteLink> {
     let stored = MemoryKeys::default();
     let pair = CurveKeyPair { public: keys.public, secret: SecretKey::new(keys.secret) };
     stored.save(&KeyOwner::Peer(id("forward.historian")), &pair).await.unwrap();
-    let bus = ZmqRemoteBus::new(Arc::new(stored));
+    let bus = ZmqRemoteBus::new(Arc::new(stored), Arc::new(FakeDiscovery::default()));
     let request = LinkRequest {
         agent: id("forward.historian"),
         identity: id("site2.forward.historian"),
@@ -151,7 +154,7 @@ async fn nobody_at_the_address_and_an_impossible_address_are_told() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("tcp://{}", closed.local_addr().unwrap());
     drop(closed);
-    let bus = ZmqRemoteBus::new(Arc::new(MemoryKeys::default()));
+    let bus = ZmqRemoteBus::new(Arc::new(MemoryKeys::default()), Arc::new(FakeDiscovery::default()));
     let mut wanted = LinkRequest { agent: id("a"), identity: id("x.a"), address, server_key: None };
     let link = bus.open(&wanted).await.unwrap();
     state(&link, "refused", |state| matches!(state, LinkState::Down(LinkError::Unreachable(_)))).await;
@@ -163,7 +166,7 @@ async fn nobody_at_the_address_and_an_impossible_address_are_told() {
 async fn an_agent_without_keys_gets_some_that_it_keeps_and_a_known_host_counts_more_than_the_given_key() {
     let site = Site::new();
     let stored = MemoryKeys::default();
-    let bus = ZmqRemoteBus::new(Arc::new(stored.clone()));
+    let bus = ZmqRemoteBus::new(Arc::new(stored.clone()), Arc::new(FakeDiscovery::default()));
     let wrong = PublicKey::new([7; 32]);
     let wanted = LinkRequest { agent: id("a"), identity: id("x.a"), address: site.address.clone(), server_key: Some(wrong) };
     let host = site.address.trim_start_matches("tcp://").to_owned();
@@ -172,4 +175,21 @@ async fn an_agent_without_keys_gets_some_that_it_keeps_and_a_known_host_counts_m
     let made = stored.load(&KeyOwner::Peer(id("a"))).await.unwrap().unwrap();
     site.keys.add(made.public, "a");
     state(&link, "connected", |state| matches!(state, LinkState::Connected { .. })).await;
+}
+
+#[tokio::test]
+async fn the_key_that_is_told_first_at_a_web_address_is_remembered_and_another_later_is_not_taken() {
+    let (stored, discovery) = (MemoryKeys::default(), Arc::new(FakeDiscovery::default()));
+    let bus = ZmqRemoteBus::new(Arc::new(stored.clone()), discovery.clone());
+    assert!(matches!(bus.discover("https://a").await, Err(DiscoveryError::Unreachable(_))));
+    let mut platform = Platform { name: "p2".to_owned(), address: "tcp://h:22916".to_owned(), server_key: PublicKey::new([7; 32]) };
+    discovery.put("https://a", platform.clone());
+    assert_eq!(bus.discover("https://a").await, Ok(platform.clone()));
+    let known = stored.known_hosts().await.unwrap().records;
+    assert_eq!(known, [KnownHost { host: "h:22916".to_owned(), key: platform.server_key }]);
+    assert_eq!(bus.discover("https://a").await, Ok(platform.clone()));
+    platform.server_key = PublicKey::new([8; 32]);
+    discovery.put("https://a", platform);
+    assert_eq!(bus.discover("https://a").await, Err(DiscoveryError::OtherKey("p2".to_owned())));
+    assert_eq!(stored.known_hosts().await.unwrap().records, known);
 }

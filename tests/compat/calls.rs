@@ -216,3 +216,13 @@ async fn a_method_guarded_by_a_python_agent_opens_with_the_capability() {
     assert_eq!(rich.call("ten", "guarded", json!([5])).await["result"], 5);
     drop(ten);
 }
+
+#[tokio::test]
+async fn an_agent_of_9_that_tells_what_its_methods_need_is_answered_while_it_waits() {
+    let platform = Platform::start().await;
+    let mut agent = platform.peer("guard", 9).await;
+    // The real one asks a second after its start, and gives up after 4.
+    let told = agent.call("platform.auth", "update_id_rpc_authorizations", json!(["guard", {"guarded": ["a_capability"]}]));
+    let told = tokio::time::timeout(Duration::from_secs(4), told).await.expect("an answer within 4 s");
+    assert_eq!(told["result"], json!({"guarded": ["a_capability"]}), "{told}");
+}

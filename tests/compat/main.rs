@@ -13,6 +13,7 @@ mod authz;
 mod calls;
 mod install;
 mod linked;
+mod listener;
 mod network;
 mod one_bus;
 mod partition;

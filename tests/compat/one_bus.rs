@@ -91,7 +91,7 @@ async fn our_historian_stores_what_the_real_python_driver_publishes() {
     });
     platform.store("python.driver", "devices/py-campus/py-building/py-device", "--json", &device.to_string()).await;
     let keys = platform.allowed("python.driver", &json!({})).await;
-    let driver = platform.real_agent("platform_driver.agent", "python.driver", &keys, "{}");
+    let driver = platform.real_agent(Installed::Eleven, "platform_driver.agent", "python.driver", &keys, "{}");
     platform.peer_is_listed("python.driver", true).await;
     let point = "py-campus/py-building/py-device/SampleWritableFloat1";
     let values = history(&platform, &client, point, &driver).await;
@@ -104,7 +104,7 @@ async fn the_real_sqlite_historian_stores_what_our_driver_publishes() {
     let keys = platform.allowed("python.historian", &json!({})).await;
     let database = platform.home().join("python.sqlite");
     let config = json!({"connection": {"type": "sqlite", "params": {"database": database}}}).to_string();
-    let historian = platform.real_agent("historian.sql.historian", "python.historian", &keys, &config);
+    let historian = platform.real_agent(Installed::Eleven, "historian.sql.historian", "python.historian", &keys, &config);
     platform.peer_is_listed("python.historian", true).await;
     let mut caller = platform.peer("caller", 9).await;
     let query = json!({"do": "call", "peer": "python.historian", "method": "query",

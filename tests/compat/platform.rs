@@ -156,16 +156,20 @@ impl Platform {
         Agent::start(installed, self.home(), identity, self.address(), keys, &self.server_key(), arguments)
     }
 
-    /// An installed agent of modular 11, started as its platform starts it: by the function of its package, with everything in its environment.
-    pub fn real_agent(&self, module: &str, identity: &str, keys: &Keys, config: &str) -> Python {
+    /// An installed agent, started as its platform starts it: by the function of its package, with everything in its environment.
+    pub fn real_agent(&self, installed: Installed, module: &str, identity: &str, keys: &Keys, config: &str) -> Python {
         let path = self.home().join(format!("{identity}.config"));
         std::fs::write(&path, config).unwrap();
         let credential = json!({"identity": identity, "publickey": keys.public, "secretkey": keys.secret, "domain": "", "address": ""});
         Python::run(identity, {
-            let mut command = Installed::Eleven.bare(self.home());
+            let mut command = installed.bare(self.home());
             command.arg("-c").arg(format!("from {module} import main; main()")).current_dir(self.home());
-            command.env("AGENT_VIP_IDENTITY", identity).env("AGENT_CONFIG", path).env("AGENT_CREDENTIALS", credential.to_string());
+            command.env("AGENT_VIP_IDENTITY", identity).env("AGENT_CONFIG", path);
             command.env("AGENT_UUID", "5c2e9a7e-7c0f-4b6c-9d0d-6a3a3f1e2b11").env("MESSAGEBUS", "zmq");
+            match installed {
+                Installed::Eleven => command.env("AGENT_CREDENTIALS", credential.to_string()),
+                Installed::Ten => command.env("AGENT_PUBLICKEY", &keys.public).env("AGENT_SECRETKEY", &keys.secret),
+            };
             command
         })
     }

@@ -50,7 +50,9 @@ impl Installed {
 
     /// Its interpreter on a home, without any setting of whoever runs the tests.
     pub fn bare(self, home: &Path) -> Command {
-        let mut command = Command::new(self.python());
+        // Whoever runs the tests in the background may ignore interruptions, which children inherit.
+        let mut command = Command::new("env");
+        command.arg("--default-signal=INT").arg(self.python());
         for (key, _) in std::env::vars_os() {
             let name = key.to_string_lossy();
             if name.starts_with("VOLTTRON") || name.starts_with("AGENT_") || name.starts_with("PYTHON") {
@@ -179,6 +181,23 @@ impl Python {
     /// Forgets what nobody waited for.
     pub fn forget(&self) {
         self.lines.lock().iter_mut().for_each(|line| line.taken = true);
+    }
+
+    /// Waits for a log record on its standard error, as its platform reads them.
+    pub async fn record(&self, what: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        let found = eventually_within(PATIENCE, || {
+            let errors = self.errors.lock();
+            errors.lines().filter_map(|line| serde_json::from_str(line).ok()).find(|record| fits(record))
+        });
+        found.await.unwrap_or_else(|| panic!("not within {PATIENCE:?}: {what}\n{self:?}"))
+    }
+
+    /// Interrupts it as its platform does to stop it, and gives its exit code.
+    pub async fn interrupt(mut self) -> Option<i32> {
+        let pid = nix::unistd::Pid::from_raw(self.pid().try_into().unwrap());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        ended.unwrap_or_else(|_| panic!("it does not end: {self:?}")).unwrap().code()
     }
 
     pub fn pid(&self) -> u32 {

@@ -2,7 +2,12 @@
 //! many devices. Prints one JSON line per row: `{"row", "value", "unit", "target", "limited_by"}`. The clients run on the same
 //! cores as the server, which every row says.
 //! Run: `make bench`, or `tests/support/bench.sh rest` for one of the parts.
-#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a bench prints its rows, and ends when something is not as it should be")]
+#![expect(
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a bench prints its rows, and ends when something is not as it should be"
+)]
 
 mod devices;
 mod memory;

@@ -284,11 +284,21 @@ async fn devices_come_and_go_with_their_entries() {
 #[tokio::test]
 async fn a_changed_registry_makes_its_devices_anew() {
     let mut bench = bench(60).await;
+    bench.set_config("devices/second", fake(60)).await;
+    bench.set_config("other.csv", registry()).await;
+    let mut other = fake(60);
+    other["registry_config"] = json!("config://other.csv");
+    bench.set_config("devices/other", other).await;
     start(&mut bench);
-    set(&bench, DEVICE, "PowerState", json!(1)).await.unwrap();
+    for device in [DEVICE, "second", "other"] {
+        set(&bench, device, "PowerState", json!(1)).await.unwrap();
+    }
     bench.set_config("fake.csv", json!([row("New", "x", true, "7", "int")])).await;
-    bench.call_until("get_point", vec![json!(DEVICE), json!("New")], |value| *value == json!(7)).await;
-    assert_eq!(raised(get(&bench, DEVICE, "PowerState").await).0, "DriverInterfaceError");
+    for device in [DEVICE, "second"] {
+        bench.call_until("get_point", vec![json!(device), json!("New")], |value| *value == json!(7)).await;
+        assert_eq!(raised(get(&bench, device, "PowerState").await).0, "DriverInterfaceError");
+    }
+    assert_eq!(get(&bench, "other", "PowerState").await, Ok(json!(1)), "a device of another registry is left alone");
 }
 
 #[tokio::test]

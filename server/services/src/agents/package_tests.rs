@@ -85,7 +85,11 @@ async fn checklist_4_5_and_16_force_keeps_key_and_configuration_and_removing_tak
     assert_eq!(running.agents.public_keys().await.unwrap(), key);
     assert!(running.configs.get(&old.identity, "config").is_some());
     assert!(entries(&running).contains(&"listener".to_owned()));
+    running.agents.start(&admin(), &new.identity).await.unwrap();
+    assert!(running.bus.is_connected(&new.identity));
     running.agents.remove(&admin(), &new.identity).await.unwrap();
+    assert!(!running.bus.is_connected(&new.identity), "a running agent is stopped first");
+    assert!(bench.installations.load_all().await.unwrap().records.is_empty());
     assert!(!entries(&running).contains(&"listener".to_owned()));
     let again = install(&running, named("listener")).await.unwrap();
     assert_ne!(running.agents.public_keys().await.unwrap(), key, "a removed agent's key is forgotten");

@@ -10,6 +10,7 @@ mod demonstration;
 mod durability;
 mod first_start;
 mod forwarding;
+mod isolation;
 mod linking;
 mod mock_agent;
 mod modbus;

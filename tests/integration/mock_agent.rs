@@ -68,6 +68,12 @@ pub fn sources(directory: &Path, version: &str) {
     std::fs::write(directory.join("pyproject.toml"), project).unwrap();
 }
 
+/// Writes the sources of an agent that does something else.
+pub fn sources_with(directory: &Path, agent: &str) {
+    sources(directory, "1.0");
+    std::fs::write(directory.join("agent.py"), agent).unwrap();
+}
+
 /// Makes the wheel of a version in a directory that exists.
 pub fn wheel(directory: &Path, version: &str) -> PathBuf {
     let made = tempfile::tempdir().unwrap();

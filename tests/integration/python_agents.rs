@@ -12,12 +12,12 @@ use vt_testkit::{TestServer, eventually_async};
 
 use crate::mock_agent::{self, gone, pids, runs};
 
-const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_secs(60);
 /// Making an environment takes a while on a busy machine.
 const INSTALL_LIMIT: Duration = Duration::from_secs(300);
 
 /// `POST /install` of the local socket; the lines of the answer.
-async fn install(home: &Path, call: &Value) -> Vec<Value> {
+pub async fn install(home: &Path, call: &Value) -> Vec<Value> {
     let exchange = async {
         let mut socket = UnixStream::connect(home.join("run/control.sock")).await.unwrap();
         let body = call.to_string();
@@ -88,4 +88,61 @@ async fn a_python_agent_lives_and_dies_with_the_server_and_is_back_with_it() {
     let (code, _) = server.end(Signal::SIGTERM, Duration::from_secs(20)).await;
     assert_eq!(code, Some(0));
     assert!(!third.iter().any(|pid| runs(pid)), "no child is left after the platform's stop");
+}
+
+#[tokio::test]
+async fn agents_of_a_server_that_a_script_put_into_the_background_end_when_interrupted() {
+    let ignoring = ["sh", "-c", r#"trap '' INT; exec "$0" "$@""#];
+    let server = TestServer::builder().begun_by(&ignoring, "127.0.0.1").start().await;
+    let sources = server.home().join("sources");
+    mock_agent::sources(&sources, "1.0");
+    let call = json!({"source": {"directory": sources}, "identity": "mock", "config": "a: 1\n", "start": true});
+    let lines = install(server.home(), &call).await;
+    let uuid = lines.last().unwrap()["installed"]["uuid"].as_str().unwrap_or_else(|| panic!("{lines:?}")).to_owned();
+    let pids = pids(&server.home().join("agents").join(&uuid).join("mockagent-1.0")).await;
+    // It is deaf for SIGTERM: if it were for SIGINT as well, this would take a minute and a half, until it is killed.
+    server.vctl(&["stop", &uuid]).await.ok();
+    assert!(!runs(&pids[0]));
+    let status = server.vctl(&["status"]).await.ok().stdout;
+    assert!(status.lines().any(|line| line.contains("mock") && line.trim_end().ends_with(" 0")), "it ended by itself: {status}");
+}
+
+/// Says which bounds hold, by running into them.
+const GREEDY: &str = r#"
+import json, os
+def main():
+    report = {}
+    try:
+        bytearray(600 << 20)
+        report["memory"] = "got it"
+    except MemoryError:
+        report["memory"] = "refused"
+    files = []
+    try:
+        while len(files) < 1000:
+            files.append(open(os.devnull))
+    except OSError as error:
+        report["files"] = [len(files), error.errno]
+    del files
+    json.dump(report, open("report.part", "w"))
+    os.rename("report.part", "report")
+if __name__ == "__main__":
+    main()
+"#;
+
+#[tokio::test]
+async fn an_agent_gets_no_more_memory_and_files_than_is_configured() {
+    let config = "[volttron]\nagent-memory-mb = 300\nagent-open-files = 64\n";
+    let server = TestServer::builder().file("config", config).start().await;
+    let sources = server.home().join("sources");
+    mock_agent::sources_with(&sources, GREEDY);
+    let call = json!({"source": {"directory": sources}, "identity": "greedy", "start": true});
+    let lines = install(server.home(), &call).await;
+    let uuid = lines.last().unwrap()["installed"]["uuid"].as_str().unwrap_or_else(|| panic!("{lines:?}")).to_owned();
+    let path = server.home().join("agents").join(uuid).join("mockagent-1.0/report");
+    let report = eventually_async("the report", DEADLINE, async || std::fs::read_to_string(&path).ok()).await;
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let emfile = 24;
+    assert_eq!((&report["memory"], &report["files"][1]), (&json!("refused"), &json!(emfile)), "{report}");
+    assert!((40..64).contains(&report["files"][0].as_i64().unwrap()), "{report}");
 }

@@ -20,7 +20,7 @@ pub fn process_config(settings: &Settings, environment: &Environment) -> Process
     let python = |value: bool| if value { "True" } else { "False" }.to_owned();
     let bus = if settings.message_bus.as_str() == "rmq" { "rmq" } else { "zmq" };
     variables.extend([
-        ("AGENT_ISOLATION_MODE".to_owned(), python(false)),
+        ("AGENT_ISOLATION_MODE".to_owned(), python(settings.python.is_isolated)),
         ("AUTH_ENABLED".to_owned(), python(settings.allow_auth)),
         ("BIND_WEB_ADDRESS".to_owned(), settings.web.bind.to_string()),
         ("MESSAGEBUS".to_owned(), bus.to_owned()),
@@ -40,6 +40,7 @@ pub fn process_config(settings: &Settings, environment: &Environment) -> Process
             open_files: some(python.open_files),
             processes: some(python.processes),
         },
+        isolate_as: python.is_isolated.then(|| settings.instance_name.clone()),
         ..ProcessConfig::new(settings.home.clone())
     }
 }

@@ -1,5 +1,6 @@
 //! Starting and stopping agents, whatever they are made of.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -161,4 +162,9 @@ pub trait AgentLauncher: Send + Sync {
 
     /// Adds an observer.
     fn observe(&self, observer: Arc<dyn LaunchObserver>);
+
+    /// Unix users of the agents that run as one of their own; `None` where agents have none.
+    fn users(&self) -> Option<BTreeMap<AgentUuid, String>> {
+        None
+    }
 }

@@ -166,6 +166,7 @@ impl Context<'_> {
             cpu_percent: values.number("agent-cpu-percent", 0, 0..=100_000),
             open_files: values.number("agent-open-files", 0, 0..=1 << 20),
             processes: values.number("agent-processes", 0, 0..=1 << 20),
+            is_isolated: values.boolean("agent-isolation-mode", false) | values.boolean("secure-agent-users", false),
         }
     }
 

@@ -54,7 +54,12 @@ pub const OPTIONS: &[OptionSpec] = &[
         "0",
         "Processor time of each package in Python, percent of one processor; 0 for no bound.",
     ),
-    theirs("agent-isolation-mode", OptionKind::Unused, "", "agents run inside the server, or as its own user"),
+    theirs(
+        "agent-isolation-mode",
+        OptionKind::Bool,
+        "False",
+        "Each agent in Python runs as a Unix user of its own; the platform has to run as root then.",
+    ),
     ours("agent-memory-mb", OptionKind::Number, "0", "Memory of each package in Python, MiB; 0 for no bound."),
     theirs("agent-monitor-frequency", OptionKind::Number, "600", "Seconds between two looks for crashed agents, 1 to 86400."),
     ours("agent-open-files", OptionKind::Number, "0", "Open files of each package in Python; 0 for no bound."),
@@ -125,6 +130,7 @@ pub const OPTIONS: &[OptionSpec] = &[
     ),
     theirs("resource-monitor", OptionKind::Unused, "", PACKAGE),
     theirs("restricted", OptionKind::Unused, "", PACKAGE),
+    theirs("secure-agent-users", OptionKind::Bool, "False", "agent-isolation-mode as VOLTTRON 7 and 8 call it."),
     theirs(
         "setup-mode",
         OptionKind::Bool,

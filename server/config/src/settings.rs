@@ -81,6 +81,8 @@ pub struct PythonSettings {
     pub open_files: u32,
     /// Processes and threads of each agent.
     pub processes: u32,
+    /// Whether each agent runs as a Unix user of its own.
+    pub is_isolated: bool,
 }
 
 /// A certificate of the user; both files could be read when the settings were loaded.

@@ -18,6 +18,7 @@ impl Settings {
         vec![
             ("access-token-minutes", self.web.access_token_minutes.to_string()),
             ("agent-cpu-percent", self.python.cpu_percent.to_string()),
+            ("agent-isolation-mode", boolean(self.python.is_isolated)),
             ("agent-memory-mb", self.python.memory_mb.to_string()),
             ("agent-monitor-frequency", self.agent_monitor_frequency_s.to_string()),
             ("agent-open-files", self.python.open_files.to_string()),
@@ -38,6 +39,7 @@ impl Settings {
             ("python-volttron", optional(self.python.volttron.as_deref())),
             ("python-wheelhouse", list(self.python.wheelhouses.iter().map(|path| path.to_string_lossy().into_owned()))),
             ("refresh-token-minutes", self.web.refresh_token_minutes.to_string()),
+            ("secure-agent-users", boolean(self.python.is_isolated)),
             ("setup-mode", boolean(self.setup_mode)),
             ("verboseness", text(self.log.level.as_str())),
             ("vip-address", list(self.vip_addresses.iter().map(ToString::to_string))),

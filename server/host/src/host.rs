@@ -125,10 +125,17 @@ impl AgentLauncher for Host {
         if self.board.forget(uuid) {
             self.forgotten.lock().push(uuid);
         }
+        if let Some(processes) = &self.processes {
+            processes.forget_users();
+        }
     }
 
     fn observe(&self, observer: Arc<dyn LaunchObserver>) {
         self.board.observe(observer);
+    }
+
+    fn users(&self) -> Option<BTreeMap<AgentUuid, String>> {
+        self.processes.as_ref().and_then(Processes::users)
     }
 }
 

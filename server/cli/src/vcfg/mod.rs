@@ -47,8 +47,8 @@ struct Options {
     /// Ask nothing: questions that are not answered by an option take their default
     #[arg(long)]
     defaults: bool,
-    /// Not available: agents run as the server's own user
-    #[arg(long, hide = true)]
+    /// Run each agent in Python as a Unix user of its own; the platform has to run as root then
+    #[arg(long)]
     agent_isolation_mode: bool,
     /// Not available
     #[arg(long, value_name = "TYPE", num_args = 1..=2, hide = true)]
@@ -107,14 +107,16 @@ fn given(matches: &ArgMatches) -> BTreeMap<String, String> {
 }
 
 fn set_up(options: &Options, given: BTreeMap<String, String>) -> Result<(), String> {
-    if options.agent_isolation_mode {
-        return Err("agent isolation mode is not available; agents run as the server's own user".to_owned());
-    }
     if !options.rabbitmq.is_empty() || matches!(options.command, Some(Command::Rabbitmq { .. })) {
         return Err("RabbitMQ is not available in this version; the embedded bus serves all agents".to_owned());
     }
     let home = Environment::of_process().volttron_home(options.vhome.clone()).map_err(|error| error.to_string())?;
     let client = Client::new(&home, Duration::from_secs(60), Trace::quiet()).map_err(|error| error.to_string())?;
+    if options.agent_isolation_mode {
+        write(&home, &[("agent-isolation-mode", Some("True".to_owned()))])?;
+        line("Agents in Python run as users of their own from the platform's next start on; it has to run as root.");
+        return Ok(());
+    }
     if let Some(Command::UpdateConfigStore { metadata_file }) = &options.command {
         let entries = store::read(metadata_file)?;
         return running::while_running(&home, &client, || store::store(&client, &entries));

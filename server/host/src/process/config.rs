@@ -30,6 +30,8 @@ pub struct ProcessConfig {
     pub lines_per_s_max: u32,
     /// What each agent may use, unless its package asks for less.
     pub limits: Limits,
+    /// Each agent runs as a Unix user of its own, in a group named after this instance; `None` for the platform's own user.
+    pub isolate_as: Option<String>,
 }
 
 /// How long each step of stopping waits before the next one.
@@ -60,6 +62,7 @@ impl ProcessConfig {
             line_bytes_max: 16 << 10,
             lines_per_s_max: 1000,
             limits: Limits::default(),
+            isolate_as: None,
         }
     }
 }

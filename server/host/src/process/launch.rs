@@ -11,6 +11,7 @@ use vt_backends::{Generation, InstalledAgent, PythonSource};
 use vt_types::Tag;
 
 use super::config::ProcessConfig;
+use super::isolation::AgentUser;
 
 /// What is started.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,8 +23,8 @@ pub struct Launch {
 }
 
 impl Launch {
-    /// The call of `agent`, which is a package in Python.
-    pub fn new(agent: &InstalledAgent, python: &PythonSource, config: &ProcessConfig) -> Self {
+    /// The call of `agent`, which is a package in Python; `user` is its own user, if it has one.
+    pub fn new(agent: &InstalledAgent, python: &PythonSource, config: &ProcessConfig, user: Option<&AgentUser>) -> Self {
         let binaries = python.environment().join("bin");
         let own = binaries.join("python");
         let program = if own.exists() { own } else { PathBuf::from(&config.interpreter) };
@@ -36,7 +37,15 @@ impl Launch {
         let path = environment.get("PATH").cloned().unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".to_owned());
         let mut set = |name: &str, value: String| environment.insert(name.to_owned(), value);
         set("PATH", format!("{}:{path}", binaries.display()));
-        set("VOLTTRON_HOME", text(&config.home));
+        let home = user.map_or(&config.home, |user| &user.home);
+        set("VOLTTRON_HOME", text(home));
+        if let Some(user) = user {
+            // What agents of VOLTTRON 7 to 9 look at before they look for the socket below their home.
+            set("VOLTTRON_VIP_ADDR", format!("ipc://@{}/run/vip.socket", config.home.display()));
+            set("HOME", text(&agent.data_dir));
+            set("USER", user.name.clone());
+            set("LOGNAME", user.name.clone());
+        }
         set("AGENT_UUID", agent.uuid.to_string());
         set("AGENT_VIP_IDENTITY", agent.identity.to_string());
         set("_LAUNCHED_BY_PLATFORM", "1".to_owned());
@@ -54,7 +63,7 @@ impl Launch {
                 set("AGENT_PUB_ADDR", format!("ipc://@{}/run/publish", config.home.display()));
             }
             Generation::Modular => {
-                let credentials = config.home.join("credentials_store").join(format!("{}.json", agent.identity));
+                let credentials = home.join("credentials_store").join(format!("{}.json", agent.identity));
                 set("AGENT_CREDENTIALS", text(&credentials));
             }
         }
@@ -89,6 +98,10 @@ mod tests {
     use super::*;
 
     fn launch(generation: Generation, tag: Option<&str>) -> Launch {
+        launch_as(generation, tag, None)
+    }
+
+    fn launch_as(generation: Generation, tag: Option<&str>, user: Option<&AgentUser>) -> Launch {
         let entry = EntryPoint::parse("listener.agent:main").unwrap();
         let python = PythonSource { directory: PathBuf::from("/vh/agents/u"), generation, entry };
         let agent = InstalledAgent {
@@ -102,7 +115,7 @@ mod tests {
             data_dir: python.data_dir("listeneragent-3.3"),
         };
         let environment = vec![("PATH".to_owned(), "/bin".to_owned()), ("MESSAGEBUS".to_owned(), "zmq".to_owned())];
-        Launch::new(&agent, &python, &ProcessConfig { environment, ..ProcessConfig::new(PathBuf::from("/vh")) })
+        Launch::new(&agent, &python, &ProcessConfig { environment, ..ProcessConfig::new(PathBuf::from("/vh")) }, user)
     }
 
     #[test]
@@ -145,5 +158,21 @@ mod tests {
         let modular = launch(Generation::Modular, None).environment;
         assert_eq!(modular["AGENT_CREDENTIALS"], "/vh/credentials_store/listener.json");
         assert!(!modular.contains_key("PYTHONPATH") && !modular.contains_key("AGENT_TAG"));
+    }
+
+    #[test]
+    fn an_agent_with_a_user_of_its_own_sees_a_home_of_its_own_and_finds_the_socket() {
+        let user = AgentUser {
+            name: "volttron_1".to_owned(),
+            uid: 1.into(),
+            gid: 2.into(),
+            shared: 3.into(),
+            home: PathBuf::from("/vh/agents/u/home"),
+        };
+        let modular = launch_as(Generation::Modular, None, Some(&user)).environment;
+        let of = |name: &str| modular[name].as_str();
+        assert_eq!((of("VOLTTRON_HOME"), of("VOLTTRON_VIP_ADDR")), ("/vh/agents/u/home", "ipc://@/vh/run/vip.socket"));
+        assert_eq!(of("AGENT_CREDENTIALS"), "/vh/agents/u/home/credentials_store/listener.json");
+        assert_eq!((of("USER"), of("LOGNAME"), of("HOME")), ("volttron_1", "volttron_1", "/vh/agents/u/data"));
     }
 }

@@ -18,6 +18,7 @@ use vt_types::AgentUuid;
 use super::Shared;
 use super::config::StopLadder;
 use super::crashes::{Crashes, Verdict};
+use super::isolation::{AgentUser, Isolation};
 use super::launch::Launch;
 use super::relay::{self, LastWords, Stream};
 
@@ -51,6 +52,8 @@ struct Run {
     since: Instant,
     relays: JoinSet<()>,
     last: LastWords,
+    /// The user of its own.
+    user: Option<AgentUser>,
 }
 
 /// How a run came to its end.
@@ -169,16 +172,25 @@ impl Life {
         let shared = &self.shared;
         let system = |error: std::io::Error| LaunchError::System(error.to_string());
         let limits = shared.config.limits.of_package(&python.information(&agent.name)).map_err(LaunchError::System)?;
-        let Launch { program, arguments, directory, environment } = Launch::new(agent, python, &shared.config);
+        let user = match &shared.isolation {
+            Some(isolation) => Some(isolation.admit(agent, python).await.map_err(LaunchError::System)?),
+            None => None,
+        };
+        let Launch { program, arguments, directory, environment } = Launch::new(agent, python, &shared.config, user.as_ref());
         let mut command = std::process::Command::new(&program);
         command.args(arguments).current_dir(&directory).env_clear().envs(environment);
-        let harness = shared.groups.harness(agent.uuid.as_str(), &limits).map_err(system)?;
+        let mut harness = shared.groups.harness(agent.uuid.as_str(), &limits).map_err(system)?;
+        harness.limits.extend(limits.of_user(user.is_some()));
+        harness.user = user.clone();
         let mut child = shared
             .spawner
             .spawn(command, harness)
             .await
             .map_err(|error| LaunchError::System(format!("{} in {}: {error}", program.display(), directory.display())))?;
         let id = child.id().unwrap_or(0);
+        if let Some(user) = &user {
+            shared.users.lock().insert(agent.uuid, user.name.clone());
+        }
         if let Err(error) = shared.records.begin(agent.uuid.as_str(), id) {
             tracing::warn!(agent = %agent.identity, %error, "the process of an agent could not be written down; it is not recognised should this server be killed");
         }
@@ -195,7 +207,7 @@ impl Life {
             relays.spawn(relay::relay(stream, source, config, span, last));
         }
         let pid = Pid::from_raw(i32::try_from(id).unwrap_or(0));
-        Ok(Run { child, pid, since: Instant::now(), relays, last })
+        Ok(Run { child, pid, since: Instant::now(), relays, last, user })
     }
 
     /// Watches a run to its end.
@@ -239,8 +251,14 @@ impl Life {
     /// Ends whatever the process left behind.
     async fn clear_up(&self, run: &mut Run, agent: &InstalledAgent) {
         signal_group(run.pid, Signal::SIGKILL);
+        if let Some(user) = run.user.take()
+            && let Err(error) = tokio::task::spawn_blocking(move || Isolation::end_processes(user.uid)).await
+        {
+            tracing::warn!(agent = %agent.identity, %error, "processes of the agent's user could not be looked for");
+        }
         self.shared.groups.end(agent.uuid.as_str());
         self.shared.records.end(agent.uuid.as_str());
+        self.shared.users.lock().remove(&agent.uuid);
         let relays = std::mem::take(&mut run.relays);
         if tokio::time::timeout(LAST_LINES_LIMIT, relays.join_all()).await.is_err() {
             tracing::debug!(agent = %agent.identity, "somebody else still holds the agent's output");

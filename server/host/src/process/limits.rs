@@ -1,6 +1,6 @@
 //! What an agent may use of the machine. Where the platform's control group (version 2) is delegated to it, each agent gets one of its own
 //! with bounds on memory, processor and processes; elsewhere the kernel's limits per process bound memory and open files, and a share of
-//! the processor or a number of processes cannot be held. Source: cgroup-v2.rst of the Linux kernel, setrlimit(2), agents.md §1.10.
+//! the processor cannot be held, nor a number of processes unless the agent has a user of its own. Source: cgroup-v2.rst of the Linux kernel, setrlimit(2), agents.md §1.10.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -57,6 +57,11 @@ impl Limits {
         let memory = requirements["requirements"]["memory.soft_limit_in_bytes"].as_u64();
         let memory_bytes = [self.memory_bytes, memory].into_iter().flatten().min();
         Ok(Self { memory_bytes, ..self })
+    }
+
+    /// Limits of the kernel per user, for an agent that has a user of its own.
+    pub(super) fn of_user(&self, has_user: bool) -> Option<(Resource, u64)> {
+        self.processes.filter(|_| has_user).map(|processes| (Resource::RLIMIT_NPROC, processes))
     }
 
     /// Limits of the kernel per process. Memory is counted as data, since Python maps far more than it uses.
@@ -145,7 +150,7 @@ impl Groups {
     /// What the agent `name` gets before it begins.
     pub fn harness(&self, name: &str, limits: &Limits) -> io::Result<Harness> {
         let Some(own) = self.own.as_ref().filter(|_| limits.want_group()) else {
-            return Ok(Harness { limits: limits.of_process(false), group: None });
+            return Ok(Harness { limits: limits.of_process(false), ..Harness::default() });
         };
         let path = own.join(format!("agent-{name}"));
         make_directory(&path)?;
@@ -155,7 +160,7 @@ impl Groups {
         let quota = max(limits.cpu_percent.map(|percent| percent * CPU_PERIOD_US / 100));
         fs::write(path.join("cpu.max"), format!("{quota} {CPU_PERIOD_US}"))?;
         let group: File = OpenOptions::new().write(true).create(true).truncate(false).open(path.join("cgroup.procs"))?;
-        Ok(Harness { limits: limits.of_process(true), group: Some(group) })
+        Ok(Harness { limits: limits.of_process(true), group: Some(group), user: None })
     }
 
     /// Ends whatever is left in the agent's group, and the group.

@@ -1,19 +1,21 @@
 //! Agents that run as child processes, which packages in Python do. One task per agent that was started (`life`); the rest is what it
-//! needs: `launch` (how it is called), `spawn` (starting), `relay` (its output), `crashes` (when to try again), `limits`, `orphans`.
+//! needs: `launch` (how it is called), `spawn` (starting), `relay` (its output), `crashes` (when to try again), `limits`, `orphans`, `isolation` (users of their own) with `rights`.
 //!
 //! Invariants: when an agent has ended, so has its whole process group; nothing of it outlives the server but what it made on purpose to
 //! do so, and that the next server ends.
 
 pub mod config;
 mod crashes;
+mod isolation;
 mod launch;
 mod life;
 pub mod limits;
 mod orphans;
 pub mod relay;
+mod rights;
 pub mod spawn;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -28,6 +30,7 @@ use vt_types::{AgentUuid, Clock};
 
 use crate::board::Board;
 use config::ProcessConfig;
+use isolation::Isolation;
 use life::{Command, Life};
 use limits::Groups;
 use orphans::Records;
@@ -51,6 +54,9 @@ pub struct Shared {
     groups: Groups,
     records: Records,
     spawner: Spawner,
+    isolation: Option<Isolation>,
+    /// Unix users of the agents that run as one of their own.
+    users: Mutex<BTreeMap<AgentUuid, String>>,
     /// Agents that have a task. The lock is held for the moment of a look, so that no command goes to a task that has ended.
     lives: Mutex<HashMap<AgentUuid, mpsc::Sender<Command>>>,
     /// Told whenever a task ends.
@@ -75,9 +81,27 @@ impl Processes {
         records.end_orphans().await?;
         let membership = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         let groups = Groups::prepare(Path::new("/sys/fs/cgroup"), &membership, &config.limits);
-        let spawner = Spawner::new()?;
-        let shared = Shared { bus, board, clock, config, groups, records, spawner, lives: Mutex::default(), ended: Notify::new(), all };
-        Ok(Self { shared: Arc::new(shared), tasks: TaskTracker::new() })
+        let isolation = config.isolate_as.as_ref().map(|instance| Isolation::new(&config.home, instance));
+        if let Some(obstacle) = isolation.as_ref().and_then(|_| Isolation::obstacle()) {
+            tracing::error!("{obstacle}; until then no agent in Python starts");
+        }
+        let shared = Shared {
+            bus,
+            board,
+            clock,
+            config,
+            groups,
+            records,
+            spawner: Spawner::new()?,
+            isolation,
+            users: Mutex::default(),
+            lives: Mutex::default(),
+            ended: Notify::new(),
+            all,
+        };
+        let this = Self { shared: Arc::new(shared), tasks: TaskTracker::new() };
+        this.forget_users();
+        Ok(this)
     }
 
     /// Starts an agent; returns when its process runs. It connects to the bus in its own time.
@@ -107,6 +131,23 @@ impl Processes {
             None => return Ok(()),
         }
         result.await.unwrap_or_else(|_| Err(ending()))
+    }
+
+    /// Unix users of the agents that run; `None` if agents have no users of their own.
+    pub fn users(&self) -> Option<BTreeMap<AgentUuid, String>> {
+        self.shared.isolation.as_ref().map(|_| self.shared.users.lock().clone())
+    }
+
+    /// Deletes the users of agents that are gone, in its own time.
+    pub fn forget_users(&self) {
+        if self.shared.isolation.is_some() {
+            let shared = Arc::clone(&self.shared);
+            self.tasks.spawn(async move {
+                if let Some(isolation) = &shared.isolation {
+                    isolation.sweep().await;
+                }
+            });
+        }
     }
 
     /// Stops all agents in parallel and waits until they have ended, or do not even after SIGKILL.

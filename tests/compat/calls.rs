@@ -226,3 +226,28 @@ async fn an_agent_of_9_that_tells_what_its_methods_need_is_answered_while_it_wai
     let told = tokio::time::timeout(Duration::from_secs(4), told).await.expect("an answer within 4 s");
     assert_eq!(told["result"], json!({"guarded": ["a_capability"]}), "{told}");
 }
+
+#[tokio::test]
+async fn the_log_file_is_read_in_pieces_by_those_who_may_control_agents() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("platform.txt").display().to_string();
+    let platform = Platform::with(vt_testkit::TestServer::builder().argument("--log").argument(&log)).await;
+    let mut stranger = platform.peer("stranger", 11).await;
+    for (method, args) in [("list_logs", json!([])), ("read_log", json!(["platform.txt"]))] {
+        let refused = stranger.call("platform.control", method, args).await;
+        assert!(refused["error"].to_string().contains("requires capabilities {'control_agents'}"), "{refused}");
+    }
+    let mut reader = platform.peer_with("reader", 11, &json!({"control_agents": null})).await;
+    let listed = reader.call("platform.control", "list_logs", json!([])).await["result"].clone();
+    let file = &listed["logs"][0];
+    assert_eq!((&file["name"], &file["is_active"], &listed["retention"]), (&json!("platform.txt"), &json!(true), &Value::Null), "{listed}");
+    let read = json!({"do": "call", "peer": "platform.control", "method": "read_log", "kwargs": {"log_id": file["id"], "offset": 0, "max_bytes": 300}});
+    let read = reader.run(read).await;
+    let piece = reader.response(&read).await["result"].clone();
+    let text = std::fs::read_to_string(&log).unwrap();
+    let lines: Vec<&str> = piece["lines"].as_array().unwrap().iter().map(|line| line.as_str().unwrap()).collect();
+    assert!(!lines.is_empty() && text.starts_with(&lines.join("\n")), "{piece}");
+    assert_eq!((&piece["file_id"], &piece["has_older"]), (&file["file_id"], &json!(false)), "{piece}");
+    let missing = reader.call("platform.control", "read_log", json!(["../config"])).await;
+    assert!(missing["error"].to_string().contains("Log not found: ../config"), "{missing}");
+}

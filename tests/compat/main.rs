@@ -11,6 +11,7 @@ mod agent;
 mod agents;
 mod authz;
 mod calls;
+mod channel_install;
 mod install;
 mod linked;
 mod listener;

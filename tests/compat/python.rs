@@ -16,7 +16,7 @@ use vt_testkit::eventually_async;
 /// Longest wait for what has to happen at some time; Python on a loaded machine gets some patience.
 pub const PATIENCE: Duration = Duration::from_secs(40);
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/compat/python");
-const TARGET: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target");
+pub const TARGET: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target");
 /// Lines of a program that a failure shows.
 const SHOWN_MAX: usize = 30;
 

@@ -49,6 +49,19 @@ for generation in volttron volttron10; do
     fi
 done
 
+# Wheels of modular VOLTTRON, so that its agents can be installed into a server without a network; pip is what volttron-core asks for.
+wheels="$target_dir/volttron-wheels"
+stamp="$(sha256sum <tests/compat/volttron-requirements.txt)"
+if [ "$(cat "$wheels/.requirements" 2>/dev/null)" != "$stamp" ]; then
+    say "collecting the wheels of modular VOLTTRON"
+    rm -rf "$wheels"
+    "$venv/bin/uv" venv --quiet --seed --python 3.11 "$wheels/.environment" >&2
+    "$wheels/.environment/bin/python" -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir "$wheels" \
+        --requirement tests/compat/volttron-requirements.txt pip==24.3.1 >&2
+    rm -rf "$wheels/.environment"
+    echo "$stamp" >"$wheels/.requirements"
+fi
+
 modules=tests/browser/node_modules
 stamp="$(sha256sum <tests/browser/package-lock.json)"
 if [ "$(cat "$modules/.lock" 2>/dev/null)" != "$stamp" ]; then

@@ -69,6 +69,7 @@ step prepare tests/support/prepare.sh || finish
 export VT_TEST_PYTHON="$target_dir/test-venv/bin/python"
 export VT_TEST_VOLTTRON="$target_dir/volttron-venv"
 export VT_TEST_VOLTTRON10="$target_dir/volttron10-venv"
+export VT_TEST_WHEELS="$target_dir/volttron-wheels"
 VT_TEST_CHROMIUM="$(command -v chromium)"
 export VT_TEST_CHROMIUM
 

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use vt_bus::Bus;
 use vt_config::Settings;
 use vt_services::Services;
-use vt_transport_zmq::{Config, Endpoint, Facts, KeyPair, Listen, Parts, Platforms, Statistics};
+use vt_transport_zmq::{Config, Endpoint, Facts, KeyPair, Listen, Parts, Platforms, Statistics, ZmqChannels};
 use vt_types::Clock;
 
 /// The generation of VOLTTRON whose protocol the router speaks; what clients compare.
@@ -23,6 +23,7 @@ pub struct Peers {
     facts: Facts,
     is_keyed: bool,
     statistics: Arc<Statistics>,
+    channels: ZmqChannels,
 }
 
 /// What serves.
@@ -58,7 +59,7 @@ impl Peers {
             agent_monitor_frequency_s: settings.agent_monitor_frequency_s,
             ..Facts::default()
         };
-        Ok(Self { endpoint, facts, is_keyed: settings.allow_auth, statistics: Arc::default() })
+        Ok(Self { endpoint, facts, is_keyed: settings.allow_auth, statistics: Arc::default(), channels: ZmqChannels::default() })
     }
 
     /// Addresses for other machines, with real ports.
@@ -69,6 +70,11 @@ impl Peers {
     /// What happens at the endpoint, for whoever shows it.
     pub fn statistics(&self) -> Arc<Statistics> {
         Arc::clone(&self.statistics)
+    }
+
+    /// Byte pipes between services and peers.
+    pub fn channels(&self) -> ZmqChannels {
+        self.channels.clone()
     }
 
     /// Serves until `stop`.
@@ -85,6 +91,7 @@ impl Peers {
             facts: self.facts,
             authenticator: Arc::clone(&services.peer_auth) as _,
             platforms: Arc::clone(&platforms),
+            channels: self.channels,
             statistics: self.statistics,
         };
         let task = tokio::spawn(self.endpoint.serve(parts, stop));

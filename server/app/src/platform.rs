@@ -7,13 +7,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
-use vt_backends::channels::NoChannels;
 use vt_backends::{AgentLauncher, Discovery, RemoteBus};
 use vt_bus::Bus;
-use vt_config::{Loaded, Secret, Settings};
+use vt_config::{Loaded, LogTarget, Secret, Settings};
 use vt_host::{Host, HostConfig, Packages};
 use vt_services::{Admission, AuthConfig, InstanceInfo, LogBook, PasswordPolicy, PeerAuthConfig, Services, ServicesDeps};
-use vt_storage_files::{FilePlatforms, Home, HomeError, HomeLock};
+use vt_storage_files::{FileLogs, FilePlatforms, Home, HomeError, HomeLock};
 use vt_transport_zmq::{Statistics, WebDiscovery, ZmqRemoteBus};
 use vt_types::{Clock, SystemClock};
 
@@ -87,7 +86,8 @@ pub async fn run(loaded: Loaded, options: &RunOptions) -> anyhow::Result<()> {
         peer_auth_config: peer_auth_config(&settings, peers.addresses()),
         launcher: Arc::clone(&launcher),
         packages: Arc::new(packages),
-        channels: Arc::new(NoChannels),
+        channels: Arc::new(peers.channels()),
+        log_files: Arc::new(FileLogs::new(&settings.home, log_file(&settings.log.target))),
         auth: AuthConfig {
             signing: tls::signing_key(&settings, identity.as_ref())?,
             access_lifetime: minutes(settings.web.access_token_minutes),
@@ -205,6 +205,14 @@ fn web_url(settings: &Settings, port: u16) -> String {
         address.host = vt_config::Environment::of_process().host_name().unwrap_or("127.0.0.1").to_owned();
     }
     format!("{address}/")
+}
+
+/// The file that lines are written to, if it is one.
+fn log_file(target: &LogTarget) -> Option<PathBuf> {
+    match target {
+        LogTarget::File(path) => Some(path.clone()),
+        LogTarget::Stderr | LogTarget::Stdout => None,
+    }
 }
 
 fn minutes(count: u32) -> Duration {

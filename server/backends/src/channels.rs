@@ -55,14 +55,3 @@ pub trait Channel: Send {
     /// [`ChannelError::Gone`].
     async fn receive(&mut self) -> Result<Vec<Vec<u8>>, ChannelError>;
 }
-
-/// Of a platform that remote peers cannot reach: opens none.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct NoChannels;
-
-#[async_trait]
-impl Channels for NoChannels {
-    async fn open(&self, _own: &Identity, peer: &Identity, _name: &str) -> Result<Box<dyn Channel>, ChannelError> {
-        Err(ChannelError::NoPeer(peer.clone()))
-    }
-}

@@ -1,5 +1,5 @@
 //! Every trait through which the platform reaches outside: repositories (what must survive), the launcher of agents, what makes packages
-//! ready, channels to peers, who may connect, other platforms and links to them. Each has an in-memory fake in `memory` and a suite in
+//! ready, channels to peers, log files, who may connect, other platforms and links to them. Each has an in-memory fake in `memory` and a suite in
 //! `contract` that the fake and every real implementation pass.
 //!
 //! Deliberately no I/O here, and no opinion on where things are kept: `storage-files`, `storage-sql` and `host` decide that.
@@ -10,6 +10,7 @@ pub mod authenticator;
 pub mod channels;
 pub mod contract;
 pub mod launcher;
+pub mod log_files;
 pub mod memory;
 pub mod packages;
 pub mod platforms;
@@ -19,6 +20,7 @@ pub mod repositories;
 pub use authenticator::{Authenticator, ConnectAttempt, Proof, Verdict};
 pub use channels::{Channel, ChannelError, Channels};
 pub use launcher::{AgentKindInfo, AgentLauncher, LaunchError, LaunchObserver, RunState};
+pub use log_files::{LogFile, LogFiles};
 pub use packages::{
     AgentEnvironment, Library, LibraryRequest, PackageRequest, PackageSource, PrepareError, PrepareObserver, PrepareStep, PreparedPackage,
     PythonPackages,

@@ -2,6 +2,7 @@
 //! share it, and each fails on request, because callers must be tested against a full disk, too.
 
 mod channels;
+mod log_files;
 mod packages;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use vt_types::timestamp::Timestamp;
 use vt_types::{AgentUuid, Identity, Priority, Tag};
 
 pub use channels::{MemoryChannel, MemoryChannels};
+pub use log_files::MemoryLogFiles;
 pub use packages::MemoryPackages;
 
 use crate::repositories::alerts::ALERTS_MAX;

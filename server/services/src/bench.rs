@@ -19,8 +19,8 @@ pub use vt_agent::{AgentContext, MethodTable};
 use vt_backends::memory::peers::{MemoryKeys, MemoryPeerAuth};
 // Nor those of back-ends; their tests link platforms with these.
 use vt_backends::memory::{
-    MemoryAlerts, MemoryAudit, MemoryChannels, MemoryConfigs, MemoryInstallations, MemoryPackages, MemoryPolicy, MemoryRevocations,
-    MemoryUsers,
+    MemoryAlerts, MemoryAudit, MemoryChannels, MemoryConfigs, MemoryInstallations, MemoryLogFiles, MemoryPackages, MemoryPolicy,
+    MemoryRevocations, MemoryUsers,
 };
 pub use vt_backends::platforms::fake::FakeLinks;
 use vt_backends::{
@@ -55,6 +55,7 @@ pub struct Bench {
     pub policy: MemoryPolicy,
     pub packages: MemoryPackages,
     pub channels: MemoryChannels,
+    pub log_files: MemoryLogFiles,
     pub peer_auth: MemoryPeerAuth,
     pub keys: MemoryKeys,
     pub peer_auth_config: PeerAuthConfig,
@@ -99,6 +100,7 @@ impl Default for Bench {
             policy: MemoryPolicy::default(),
             packages: MemoryPackages::default(),
             channels: MemoryChannels::default(),
+            log_files: MemoryLogFiles::default(),
             peer_auth: MemoryPeerAuth::default(),
             keys: MemoryKeys::default(),
             peer_auth_config: PeerAuthConfig { admission: Admission::Listed, own_uid: 1000, hosts: vec!["127.0.0.1:22916".to_owned()] },
@@ -151,6 +153,7 @@ impl Bench {
             launcher: launcher.clone(),
             packages: Arc::new(self.packages.clone()),
             channels: Arc::new(self.channels.clone()),
+            log_files: Arc::new(self.log_files.clone()),
             auth: AuthConfig { password_hashing: CHEAP, ..AuthConfig::new(self.signing.clone(), self.setup_code.clone()) },
             logs: Arc::new(LogBook::new(100)),
             platform_stop: platform_stop.clone(),

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use vt_agent::{AgentContext, AgentSettings, Events, MethodTable};
 use vt_backends::{
-    AgentLauncher, AlertRepository, AuditRepository, Channels, ConfigRepository, InstallationRepository, KeyRepository, PeerAuthRepository,
-    PolicyRepository, PythonPackages, RepositoryError, RevocationRepository, UserRepository,
+    AgentLauncher, AlertRepository, AuditRepository, Channels, ConfigRepository, InstallationRepository, KeyRepository, LogFiles,
+    PeerAuthRepository, PolicyRepository, PythonPackages, RepositoryError, RevocationRepository, UserRepository,
 };
 use vt_bus::{Bus, BusStatistics, ConnectError, Interceptor, PeerInfo, PeerKind, SubscribeError};
 use vt_types::identity::known;
@@ -115,6 +115,8 @@ pub struct ServicesDeps {
     pub packages: Arc<dyn PythonPackages>,
     /// Byte pipes to remote peers, over which they send wheels.
     pub channels: Arc<dyn Channels>,
+    /// What the platform has logged.
+    pub log_files: Arc<dyn LogFiles>,
     /// Keys and lifetimes.
     pub auth: AuthConfig,
     /// The newest log lines.
@@ -321,6 +323,7 @@ impl Services {
             peer_auth: Arc::clone(&peer_auth),
             packages: deps.packages,
             channels: deps.channels,
+            log_files: deps.log_files,
             clock: Arc::clone(&clock),
             platform_stop: platform_stop.clone(),
         }));

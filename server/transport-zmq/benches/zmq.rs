@@ -13,7 +13,9 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use vt_backends::{Authenticator, ConnectAttempt, Verdict};
 use vt_bus::{Bus, PeerKind};
-use vt_transport_zmq::{Config, Dealer, DealerConfig, DealerEvent, Endpoint, Facts, KeyPair, Listen, Parts, Platforms, Statistics};
+use vt_transport_zmq::{
+    Config, Dealer, DealerConfig, DealerEvent, Endpoint, Facts, KeyPair, Listen, Parts, Platforms, Statistics, ZmqChannels,
+};
 use vt_types::{Identity, Params, PublicKey, RpcRequest, SystemClock, TopicPrefix};
 use vt_vip::{Message, pubsub, router, rpc};
 
@@ -106,6 +108,7 @@ fn site(address: &str, keys: KeyPair) -> Site {
     let address = endpoint.addresses()[0].clone();
     let (statistics, stop, key) = (Arc::new(Statistics::default()), CancellationToken::new(), keys.public);
     let parts = Parts {
+        channels: ZmqChannels::default(),
         bus: bus.clone(),
         config: Config { keys: Some(keys.clone()), ..Config::default() },
         facts: Facts { router_id: "bench".into(), ..Facts::default() },

@@ -17,7 +17,7 @@ use crate::handshake;
 use crate::holders::Holders;
 use crate::session::Session;
 use crate::wire::Wire;
-use crate::{Config, Facts, Platforms};
+use crate::{Config, Facts, Platforms, ZmqChannels};
 
 /// After a failed accept (normally: too many open files), so that the loop does not spin until one is closed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -46,6 +46,8 @@ pub struct Parts {
     pub authenticator: Arc<dyn Authenticator>,
     /// Links to other platforms.
     pub platforms: Arc<Platforms>,
+    /// Byte pipes between services and peers.
+    pub channels: ZmqChannels,
     /// Counters, for whoever shows them.
     pub statistics: Arc<Statistics>,
 }
@@ -83,6 +85,7 @@ pub(crate) struct Shared {
     pub authenticator: Arc<dyn Authenticator>,
     pub holders: Holders,
     pub platforms: Arc<Platforms>,
+    pub channels: ZmqChannels,
     pub statistics: Arc<Statistics>,
     /// Counts what the authenticator says may have changed.
     pub generation: watch::Receiver<u64>,
@@ -134,6 +137,7 @@ impl Endpoint {
             authenticator: parts.authenticator,
             holders: Holders::default(),
             platforms: parts.platforms,
+            channels: parts.channels,
             statistics: parts.statistics,
             generation,
             stop,

@@ -3,7 +3,7 @@
 //!
 //! Map: `endpoint` (listening, one task per connection), `handshake` (ZMTP and CURVE up to a proven key, and the wait for somebody to
 //! approve it), `wire` (ZMTP messages over one stream), `session` (one peer: what it sends, what it is sent), `requests` (what it asks of
-//! the router), `pubsub` and `calls` (two of these in more depth), `holders` (who holds which identity), `dealer` (the connecting side),
+//! the router), `pubsub` and `calls` (two of these in more depth), `channels` (byte pipes to services), `holders` (who holds which identity), `dealer` (the connecting side),
 //! `platforms` and `outside` (links to other platforms, and what comes in from them), `remote` (links to other platforms as one of our
 //! agents), `discovery` (finding a platform by its web address), `facts` (what the router tells of itself), `config`, `address`.
 //!
@@ -15,6 +15,7 @@
 
 mod address;
 mod calls;
+mod channels;
 mod config;
 mod dealer;
 mod discovery;
@@ -31,6 +32,7 @@ mod session;
 mod wire;
 
 pub use address::{AddressError, Listen};
+pub use channels::ZmqChannels;
 pub use config::{Config, KeyPair};
 pub use dealer::{Dealer, DealerConfig, DealerError, DealerEvent};
 pub use discovery::WebDiscovery;

@@ -168,6 +168,7 @@ impl Session {
         match connected {
             Ok((peer, mailbox)) => {
                 self.shared.holders.hold(&identity, self.id, self.attempt.proof);
+                self.shared.channels.join(self.id, &peer);
                 (self.peer, self.mailbox, self.events) = (Some(peer.clone()), Some(mailbox), Some(events));
                 Some(peer)
             }
@@ -182,6 +183,7 @@ impl Session {
     pub(crate) fn leave(&mut self) {
         (self.peer, self.mailbox, self.events) = (None, None, None);
         self.calls.abandon();
+        self.shared.channels.leave(self.id, &self.attempt.identity);
         self.shared.holders.release(&self.attempt.identity, self.id);
     }
 
@@ -211,7 +213,11 @@ impl Session {
     /// What a peer in this process says to a message that came in frames.
     fn for_local(&mut self, peer: &PeerHandle, to: &Identity, message: Message) {
         match &message.subsystem[..] {
-            subsystem::RPC => self.calls.take(peer, to, message, &mut self.out),
+            subsystem::RPC => {
+                self.shared.channels.called(peer.identity(), to, &message.peer);
+                self.calls.take(peer, to, message, &mut self.out);
+            }
+            subsystem::CHANNEL => self.shared.channels.take(peer.identity(), to, &message),
             subsystem::PING => {
                 let pong = router::pong(message.args.iter().skip(1).cloned().collect());
                 self.out.push(from_addressed(&message, pong));

@@ -33,12 +33,18 @@ pub fn list(context: &Context, listing: &Listing) -> Outcome {
 pub fn status(context: &Context, listing: &Listing) -> Outcome {
     let all = installed(context)?;
     let shown = listing.patterns.shown(&all, "status")?;
-    let states = context.control("status_agents", vec![])?;
+    let states = context.control("status_agents", vec![json!(true)])?;
     let healths = context.client.call("platform.health", "get_platform_health", vec![])?;
+    let row_of = |agent: &Agent| states.as_array().into_iter().flatten().find(|row| row[0] == json!(agent.uuid));
+    // Where agents have users of their own, a row has a fifth value: the user, before the state.
+    let has_user = |row: &Value| row.as_array().is_some_and(|row| row.len() == 5);
+    let user_of = |agent: &Agent| {
+        let row = row_of(agent).filter(|row| has_user(row))?;
+        Some(printable(row[2].as_str().unwrap_or_default()))
+    };
     let state_of = |agent: &Agent| {
-        let row = states.as_array().into_iter().flatten().find(|row| row[0] == json!(agent.uuid));
-        let (pid, code) = row.map_or((Value::Null, Value::Null), |row| (row[2][0].clone(), row[2][1].clone()));
-        match (pid, code) {
+        let state = row_of(agent).map_or(&Value::Null, |row| &row[if has_user(row) { 3 } else { 2 }]);
+        match (state[0].clone(), state[1].clone()) {
             (Value::Null, _) => String::new(),
             (pid, Value::Null) => format!("running [{pid}]"),
             (_, code) => code.to_string(),
@@ -48,19 +54,26 @@ pub fn status(context: &Context, listing: &Listing) -> Outcome {
         let entry = |agent: &Agent| {
             let mut entry = agent.json();
             entry["status"] = json!(state_of(agent));
+            if let Some(user) = user_of(agent) {
+                entry["agent_user"] = json!(user);
+            }
             entry["health"] = healths.get(&agent.identity).cloned().unwrap_or(Value::Null);
             (agent.identity.clone(), entry)
         };
         return Context::print_json(&Value::Object(shown.iter().map(entry).collect::<Map<_, _>>()));
     }
+    let is_isolated = states.as_array().into_iter().flatten().any(has_user);
+    let width = shown.iter().filter_map(&user_of).map(|user| user.chars().count()).max().unwrap_or(0).max("AGENT_USER".len());
+    let with_user = |user: &str, rest: String| if is_isolated { format!("{user:width$} {rest}") } else { rest };
     let row = |agent: &Agent| {
         let state = state_of(agent);
         // A health word of an agent that has ended would be an old one.
         let health = if state.starts_with("running") { healths[&agent.identity]["message"].as_str().unwrap_or_default() } else { "" };
-        (agent.clone(), format!("{state:<15} {}", printable(health)).trim_end().to_owned())
+        let rest = format!("{state:<15} {}", printable(health)).trim_end().to_owned();
+        (agent.clone(), with_user(&user_of(agent).unwrap_or_default(), rest))
     };
     let rows = shown.iter().map(row).collect();
-    print_table(rows, listing.length, &all, "UUID", &format!("{:>6} {:>15}", "STATUS", "HEALTH"));
+    print_table(rows, listing.length, &all, "UUID", &with_user("AGENT_USER", format!("{:>6} {:>15}", "STATUS", "HEALTH")));
     Ok(())
 }
 

@@ -4,7 +4,7 @@
 //! Map: `installed` (what is installed, in memory), `identities` (which identity a new agent gets), `changes` (install, start, stop ...),
 //! `packages` (installing packages in Python), `installs` (following that), `libraries` (what all of them have), `transfer` (fetching a wheel
 //! from `vctl`), `observer` (what the launcher tells), `calls` (RPC towards any peer for people), `statistics` (counting messages on
-//! request), `rpc` and `rpc_install` (what `control` answers).
+//! request), `rpc`, `rpc_install` and `rpc_logs` (what `control` answers).
 //! Source: agents.md §1, vip-zmq.md §8.2, VOLTTRON `volttron/platform/{aip,control}.py`.
 //!
 //! Invariants: changes of one agent take turns; a change that was begun is finished even if whoever asked goes away.
@@ -21,6 +21,7 @@ mod package_tests;
 mod packages;
 mod rpc;
 mod rpc_install;
+mod rpc_logs;
 mod statistics;
 #[cfg(test)]
 mod tests;
@@ -34,7 +35,7 @@ use serde_json::Value;
 use tokio::sync::{OwnedMutexGuard, broadcast};
 use tokio_util::sync::CancellationToken;
 use vt_agent::AgentContext;
-use vt_backends::{AgentKindInfo, AgentSource, Channels, InstallationRepository, InstalledAgent, PythonPackages, RunState};
+use vt_backends::{AgentKindInfo, AgentSource, Channels, InstallationRepository, InstalledAgent, LogFiles, PythonPackages, RunState};
 use vt_bus::PeerHandle;
 use vt_types::timestamp::Timestamp;
 use vt_types::{AgentUuid, Clock, Identity, Priority, Tag};
@@ -131,6 +132,7 @@ pub(crate) struct AgentsDeps {
     pub peer_auth: Arc<PeerAuth>,
     pub packages: Arc<dyn PythonPackages>,
     pub channels: Arc<dyn Channels>,
+    pub log_files: Arc<dyn LogFiles>,
     pub clock: Arc<dyn Clock>,
     pub platform_stop: CancellationToken,
 }
@@ -140,6 +142,7 @@ struct Inner {
     events: broadcast::Sender<AgentEvent>,
     turns: Mutex<HashMap<Identity, Arc<tokio::sync::Mutex<()>>>>,
     installs: Installs,
+    transfers: transfer::Transfers,
     /// Choosing an identity and taking it is one step.
     installing: tokio::sync::Mutex<()>,
     /// Held while a package is installed, and alone while the libraries of all are changed.
@@ -158,6 +161,7 @@ impl Agents {
             environments: tokio::sync::RwLock::default(),
             statistics: statistics::Tracker::default(),
             installs: Installs::default(),
+            transfers: transfer::Transfers::default(),
         });
         inner.deps.installed.launcher().observe(Arc::new(observer::Observer(Arc::downgrade(&inner))));
         Self { inner }

@@ -210,6 +210,55 @@ async fn modular_vctl_installs_by_an_object_and_version_6_by_a_path() {
 }
 
 #[tokio::test]
+async fn modular_vctl_installs_a_directory_as_it_is() {
+    let bench = Bench::default();
+    let running = bench.start().await;
+    let options = json!({
+        "source": "/home/me/agent", "editable": true, "data": null, "identity": null, "tag": null, "priority": null, "start": false,
+        "enabled": false, "force": false, "allowPrerelease": false, "agentConfig": {}, "credentials": null,
+    });
+    control(&running, "install_agent", vec![options]).await.unwrap();
+    assert_eq!(bench.packages.requests()[0].source, PackageSource::Directory("/home/me/agent".into()));
+    assert_eq!(bench.packages.requests()[0].config, None);
+}
+
+#[tokio::test]
+async fn vctl_10_says_configuration_and_prereleases_after_force_and_sends_no_wheel_for_a_name() {
+    let bench = Bench::default();
+    let running = bench.start().await;
+    let args = |name: &str, force: bool| {
+        [json!(name), json!(null), json!("ears"), json!(null), json!(null), json!(force), json!(true), json!({"b": "é"})].to_vec()
+    };
+    control(&running, "install_agent", args("volttron-listener", false)).await.unwrap();
+    let request = &bench.packages.requests()[0];
+    assert_eq!(request.source, PackageSource::Requirement("volttron-listener".into()));
+    assert_eq!((request.config.as_deref(), request.allow_prerelease), (Some("{\n  \"b\": \"é\"\n}\n"), true));
+    let again = control(&running, "install_agent", args("volttron-listener", false)).await.unwrap_err();
+    assert_eq!(again, RpcError::value_error("Identity already exists, but not forced!"));
+    control(&running, "install_agent", args("volttron-listener", true)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_goes_while_it_sends_leaves_nothing() {
+    let bench = Bench::default();
+    let running = bench.start().await;
+    let mut far = bench.channels.peer(&id(known::CONTROL_LOCAL), "agent_sender");
+    let client = async {
+        far.receive().await.unwrap();
+        far.send(vec![b"half of a wheel".to_vec()]).await.unwrap();
+        drop(far);
+    };
+    let args = vec![json!("listeneragent-3.3-py3-none-any.whl"), json!("agent_sender"), json!("listener")];
+    let (result, ()) = tokio::join!(control(&running, "install_agent", args), client);
+    assert!(result.unwrap_err().to_string().contains("disconnected"));
+    assert!(running.agents.list().is_empty() && running.agents.installs().is_empty() && bench.packages.requests().is_empty());
+    // The name is free again.
+    drop(bench.channels.peer(&id(known::CONTROL_LOCAL), "agent_sender"));
+    let args = vec![json!("listeneragent-3.3-py3-none-any.whl"), json!("agent_sender"), json!("listener")];
+    assert!(control(&running, "install_agent", args).await.unwrap_err().to_string().contains("disconnected"));
+}
+
+#[tokio::test]
 async fn checklist_15_enabled_agents_start_in_descending_order_of_their_text() {
     let bench = Bench::default();
     let running = bench.start().await;

@@ -2,6 +2,7 @@
 //!
 //! Ours beyond VOLTTRON's: `agent_kinds` and `install_builtin`, for agents that come with the platform and need no package.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use serde_json::{Map, Value, json};
 use vt_agent::{Call, MethodTable};
 use vt_types::{AgentUuid, Priority, RpcError, Tag};
 
-use super::{AgentView, Agents, InstallRequest, KeyEntry, libraries, rpc_install};
+use super::{AgentView, Agents, InstallRequest, KeyEntry, libraries, rpc_install, rpc_logs};
 use crate::{Auth, Caller, ServiceError};
 
 /// What the methods need.
@@ -29,6 +30,7 @@ pub(crate) fn export(agents: &Arc<Agents>, auth: &Arc<Auth>) -> MethodTable {
     export_statistics(&mut table, &exported);
     rpc_install::export(&mut table, &exported);
     libraries::export(&mut table, &exported);
+    rpc_logs::export(&mut table, &exported);
     table
 }
 
@@ -56,9 +58,17 @@ fn export_questions(table: &mut MethodTable, exported: &Exported) {
     let agents = Arc::clone(&exported.agents);
     table
         .method("status_agents")
-        .doc("Agents that were started: uuid, name, [pid, exit code], and with an argument the identity.")
+        .doc("Agents that were started: uuid, name, [pid, exit code], and with an argument the identity; where agents have users of their own and the argument is true, the user after the name.")
         .optional("get_agent_user", false)
-        .to(move |call| std::future::ready(Ok(status_agents(&agents, call.was_given("get_agent_user")))));
+        .to(move |call| {
+            let users = agents.inner.deps.installed.launcher().users();
+            let shape = match (call.was_given("get_agent_user"), users) {
+                (false, _) => StatusShape::Short,
+                (true, Some(users)) if *call.value("get_agent_user") == Value::Bool(true) => StatusShape::WithUser(users),
+                (true, _) => StatusShape::WithIdentity,
+            };
+            std::future::ready(Ok(status_agents(&agents, &shape)))
+        });
     let agents = Arc::clone(&exported.agents);
     table.method("agent_status").doc("[pid, exit code] of an agent.").param("uuid").to(move |call| {
         let status =
@@ -192,12 +202,25 @@ fn listed(agent: &AgentView) -> Value {
     })
 }
 
-/// VOLTTRON 6 calls without an argument and takes three values apart, 9 with one and takes four.
-fn status_agents(agents: &Agents, with_identity: bool) -> Value {
+/// VOLTTRON 6 calls without an argument and takes three values apart, 9 with one and takes four, or five where agents have users.
+enum StatusShape {
+    Short,
+    WithIdentity,
+    WithUser(BTreeMap<AgentUuid, String>),
+}
+
+fn status_agents(agents: &Agents, shape: &StatusShape) -> Value {
     let started = agents.list().into_iter().filter(|agent| agent.state.pid_and_exit_code().0.is_some());
     let status = |agent: AgentView| {
         let pid = pid(&agent);
-        if with_identity { json!([agent.uuid, agent.name, pid, agent.identity]) } else { json!([agent.uuid, agent.name, pid]) }
+        match shape {
+            StatusShape::Short => json!([agent.uuid, agent.name, pid]),
+            StatusShape::WithIdentity => json!([agent.uuid, agent.name, pid, agent.identity]),
+            StatusShape::WithUser(users) => {
+                let user = users.get(&agent.uuid).map(String::as_str).unwrap_or_default();
+                json!([agent.uuid, agent.name, user, pid, agent.identity])
+            }
+        }
     };
     started.map(status).collect()
 }

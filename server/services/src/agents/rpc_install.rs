@@ -1,9 +1,11 @@
 //! How `vctl` of every generation installs: version 6 `install_agent(filename, channel_name, vip_identity, publickey, secretkey)` and
-//! `install_agent_local(path, ...)`, 7 to 9 the same with `force`, modular ones `install_agent({source, data, identity, ...})`. Source:
-//! agents.md §1.11, vip-zmq.md §8.2, modular `volttron/types/agent_context.py`.
+//! `install_agent_local(path, ...)`, 7 to 9 the same with `force`, 10 with `pre_release` and `agent_config` after that, modular ones
+//! `install_agent({source, data, identity, ...})`. Source: agents.md §1.11, vip-zmq.md §8.2, modular `volttron/types/agent_context.py`.
 //!
-//! Differs from VOLTTRON: keys that a client hands along are not taken; the platform makes an agent's key, so that nobody else has it. Of a
-//! directory that modular `vctl` on the same machine wants installed editable, a copy is installed.
+//! Differs from VOLTTRON: keys that a client hands along are not taken; the platform makes an agent's key, so that nobody else has it.
+//! A directory, which modular `vctl` always asks to be installed "editable", is installed as it is now, like any other package: agents do
+//! not share an environment here, are put into place as a whole, and go on to work whatever becomes of the directory. Installing it again
+//! with `--force` takes what was changed there.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,9 +28,10 @@ pub(super) fn export(table: &mut MethodTable, exported: &Exported) {
     let install = table.method("install_agent").doc("Installs a wheel that the caller sends, or a package by name; gives the UUID.");
     let install = install.optional("filename", Value::Null).optional("channel_name", Value::Null).optional("vip_identity", Value::Null);
     let install = install.optional("publickey", Value::Null).optional("secretkey", Value::Null).optional("force", false);
+    let install = install.optional("pre_release", false).optional("agent_config", Value::Null);
     exported.add(install.optional("install_options", Value::Null), |this, call| async move {
         let options = if call.value("filename").is_object() { call.value("filename") } else { call.value("install_options") };
-        let request = if options.is_object() { of_options(options)? } else { this.of_channel(&call).await? };
+        let request = if options.is_object() { of_options(options)? } else { this.of_arguments(&call).await? };
         this.finish(&call, request).await
     });
     let local = table.method("install_agent_local").doc("Installs a wheel of this machine; gives the UUID.").param("path");
@@ -47,26 +50,38 @@ pub(super) fn export(table: &mut MethodTable, exported: &Exported) {
 }
 
 impl Exported {
-    async fn of_channel(&self, call: &Call) -> Result<PackageInstall, RpcError> {
+    async fn of_arguments(&self, call: &Call) -> Result<PackageInstall, RpcError> {
         let file_name: String = call.arg("filename")?;
-        let channel_name: String = call.arg("channel_name")?;
         let identity = text_or_null(call, "vip_identity")?;
         let force: bool = call.arg("force")?;
         if let Some(identity) = identity.as_deref().filter(|identity| !force && self.agents.by_identity(identity).is_some()) {
             tracing::debug!(identity, "an agent is not installed over another");
             return Err(RpcError::value_error("Identity already exists, but not forced!"));
         }
+        let source = match text_or_null(call, "channel_name")? {
+            Some(channel_name) => self.of_channel(call, &channel_name, &file_name).await?,
+            // Version 10 sends nothing but the name for a package of the index.
+            None => PackageSource::Requirement(file_name),
+        };
+        let (config, allow_prerelease) = (config(Some(call.value("agent_config"))), call.arg("pre_release")?);
+        Ok(PackageInstall { identity, force, config, allow_prerelease, ..PackageInstall::of(source) })
+    }
+
+    /// Fetches a wheel from the caller.
+    async fn of_channel(&self, call: &Call, channel_name: &str, file_name: &str) -> Result<PackageSource, RpcError> {
         let caller = self.caller(call);
         caller.require_admin().map_err(ServiceError::into_rpc)?;
         let own = Identity::known(known::CONTROL);
+        let inner = &self.agents.inner;
         let fetched = async {
-            let channel = self.agents.inner.deps.channels.open(&own, &call.from, &channel_name).await?;
-            transfer::fetch(channel, &channel_name).await
+            let _place = inner.transfers.enter()?;
+            let channel = inner.deps.channels.open(&own, &call.from, channel_name).await?;
+            transfer::fetch(channel, channel_name).await
         };
         let content = Arc::new(fetched.await.map_err(ServiceError::into_rpc)?);
         // Clients say the path as it is on their side.
         let file_name = file_name.rsplit(['/', '\\']).next().unwrap_or_default().to_owned();
-        Ok(PackageInstall { identity, force, ..PackageInstall::of(PackageSource::Wheel { file_name, content }) })
+        Ok(PackageSource::Wheel { file_name, content })
     }
 
     async fn finish(&self, call: &Call, request: PackageInstall) -> Result<Value, RpcError> {
@@ -95,17 +110,11 @@ fn of_options(options: &Value) -> Result<PackageInstall, RpcError> {
         Some(Value::String(text)) => Some(Priority::parse(text).map_err(invalid)?),
         Some(other) => Some(Priority::parse(&other.to_string()).map_err(invalid)?),
     };
-    let config = match member("agent_config") {
-        None | Some(Value::Null) => None,
-        Some(Value::String(text)) => Some(text.clone()),
-        Some(Value::Object(object)) if object.is_empty() => None,
-        Some(value) => Some(format!("{value:#}\n")),
-    };
     Ok(PackageInstall {
         identity: text("identity").map(str::to_owned),
         tag: text("tag").map(Tag::parse).transpose().map_err(invalid)?,
         priority,
-        config,
+        config: config(member("agent_config")),
         force: flag("force"),
         start: flag("start"),
         allow_prerelease: flag("allow_prerelease"),
@@ -128,6 +137,16 @@ pub(super) fn source(source: &str, data: Option<&str>) -> Result<PackageSource, 
         None if source.starts_with('/') && is_wheel => Ok(PackageSource::File(PathBuf::from(source))),
         None if source.starts_with('/') => Ok(PackageSource::Directory(PathBuf::from(source))),
         _ => Ok(PackageSource::Requirement(source.to_owned())),
+    }
+}
+
+/// The file that a client's configuration becomes; an empty object stands for none.
+fn config(value: Option<&Value>) -> Option<String> {
+    match value {
+        None | Some(Value::Null) => None,
+        Some(Value::String(text)) => Some(text.clone()),
+        Some(Value::Object(object)) if object.is_empty() => None,
+        Some(value) => Some(format!("{value:#}\n")),
     }
 }
 

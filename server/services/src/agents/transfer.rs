@@ -1,17 +1,19 @@
 //! Fetching a wheel from `vctl` over a channel. The server asks, the client answers; both know the channel's name from the call that
 //! installs. Source: vip-zmq.md §8.2, VOLTTRON `volttron/platform/control/control_connection.py` and `control.py` of version 6.
 //!
-//! Bounds: a wheel has at most [`PACKAGE_BYTES_MAX`] bytes, and each answer comes within 30 s.
+//! Bounds: a wheel has at most [`PACKAGE_BYTES_MAX`] bytes, each answer comes within 30 s and the whole within 5 minutes, and no more than
+//! [`TRANSFERS_MAX`] go on at the same time.
 
 use std::time::Duration;
 
 use sha2::{Digest, Sha512};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use vt_backends::packages::PACKAGE_BYTES_MAX;
 use vt_backends::{Channel, ChannelError};
 
 use crate::ServiceError;
 
-/// Name of the channel of versions 7 to 9; version 6 makes up a name.
+/// Name of the channel of versions 7 to 10; version 6 makes up a name.
 const CHANNEL_OF_9: &str = "agent_sender";
 /// How much version 9 is asked for at once, bytes.
 const CHUNK_OF_9: usize = 1_000_000;
@@ -19,14 +21,40 @@ const CHUNK_OF_9: usize = 1_000_000;
 const CHUNK_OF_6: usize = 4096;
 /// How long the client may take for one answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+/// How long the whole may take; clients wait no longer for their agent.
+const TRANSFER_LIMIT: Duration = Duration::from_secs(300);
+/// Wheels that may be on their way; of each up to [`PACKAGE_BYTES_MAX`] bytes are held.
+const TRANSFERS_MAX: usize = 4;
+
+/// Places for those that go on.
+pub struct Transfers(Semaphore);
+
+impl Default for Transfers {
+    fn default() -> Self {
+        Self(Semaphore::new(TRANSFERS_MAX))
+    }
+}
+
+impl Transfers {
+    /// A place, until it is dropped.
+    pub fn enter(&self) -> Result<SemaphorePermit<'_>, ServiceError> {
+        let full =
+            || ServiceError::Unavailable(format!("{TRANSFERS_MAX} wheels are being sent already; try again when one of them is here"));
+        self.0.try_acquire().map_err(|_| full())
+    }
+}
 
 /// Fetches the whole content.
 pub async fn fetch(mut channel: Box<dyn Channel>, name: &str) -> Result<Vec<u8>, ServiceError> {
     let mut transfer = Transfer { channel: channel.as_mut(), content: Vec::new(), digest: Sha512::new() };
-    match name {
-        CHANNEL_OF_9 => transfer.fetch_9().await,
-        _ => transfer.fetch_6().await,
-    }?;
+    let whole = async {
+        match name {
+            CHANNEL_OF_9 => transfer.fetch_9().await,
+            _ => transfer.fetch_6().await,
+        }
+    };
+    let late = || ServiceError::Timeout(format!("the wheel was not here after {} s; nothing was installed", TRANSFER_LIMIT.as_secs()));
+    tokio::time::timeout(TRANSFER_LIMIT, whole).await.map_err(|_| late())??;
     Ok(transfer.content)
 }
 
@@ -182,5 +210,32 @@ mod tests {
     async fn a_client_that_does_not_answer_is_not_waited_for_for_ever() {
         let (near, _far) = ends("agent_sender").await;
         assert!(matches!(fetch(near, "agent_sender").await, Err(ServiceError::Timeout(_))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_answers_slowly_is_not_waited_for_for_ever() {
+        let (near, mut far) = ends("9f0a").await;
+        let drip = async {
+            // Full answers, so that version 6's way would go on.
+            while far.receive().await.is_ok() {
+                tokio::time::sleep(ANSWER_LIMIT / 2).await;
+                if far.send(vec![vec![0; CHUNK_OF_6]]).await.is_err() {
+                    break;
+                }
+            }
+        };
+        let began = tokio::time::Instant::now();
+        let (fetched, ()) = tokio::join!(fetch(near, "9f0a"), drip);
+        assert!(matches!(fetched, Err(ServiceError::Timeout(text)) if text.contains("300 s")));
+        assert!(began.elapsed() <= TRANSFER_LIMIT + ANSWER_LIMIT);
+    }
+
+    #[test]
+    fn only_so_many_go_on_at_the_same_time() {
+        let transfers = Transfers::default();
+        let mut places: Vec<_> = (0..TRANSFERS_MAX).map(|_| transfers.enter().unwrap()).collect();
+        assert!(matches!(transfers.enter(), Err(ServiceError::Unavailable(_))));
+        places.pop();
+        assert!(transfers.enter().is_ok());
     }
 }

@@ -13,7 +13,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use vt_backends::{Authenticator, ConnectAttempt, Proof, Verdict};
 use vt_bus::{Bus, Mailbox, PeerHandle, PeerKind};
-use vt_transport_zmq::{Config, Dealer, DealerConfig, DealerEvent, Endpoint, Facts, KeyPair, Listen, Parts, Platforms, Statistics};
+use vt_transport_zmq::{
+    Config, Dealer, DealerConfig, DealerEvent, Endpoint, Facts, KeyPair, Listen, Parts, Platforms, Statistics, ZmqChannels,
+};
 use vt_types::{Identity, PublicKey, RpcError, RpcRequest, SystemClock, TopicPrefix};
 use vt_vip::rpc::{self, Decoded, Document};
 use vt_vip::{Message, router};
@@ -70,6 +72,7 @@ pub struct Site {
     pub bus: Bus,
     pub keys: Arc<Keys>,
     pub platforms: Arc<Platforms>,
+    pub channels: ZmqChannels,
     pub address: String,
     pub statistics: Arc<Statistics>,
     pub server_key: Option<PublicKey>,
@@ -98,16 +101,18 @@ impl Site {
         let authenticator = Arc::clone(&keys) as Arc<dyn Authenticator>;
         let own = config.keys.clone().unwrap_or_else(KeyPair::throw_away);
         let platforms = Arc::new(Platforms::new(bus.clone(), name, own, Arc::new(SystemClock)));
+        let channels = ZmqChannels::default();
         let parts = Parts {
             bus: bus.clone(),
             config,
             facts,
             authenticator,
             platforms: Arc::clone(&platforms),
+            channels: channels.clone(),
             statistics: Arc::clone(&statistics),
         };
         let serving = tokio::spawn(endpoint.serve(parts, stop.clone()));
-        Self { bus, keys, platforms, address, statistics, server_key, stop, serving }
+        Self { bus, keys, platforms, channels, address, statistics, server_key, stop, serving }
     }
 
     pub fn server_key(&self) -> Option<PublicKey> {

@@ -4,6 +4,7 @@
 
 mod bench;
 mod calls;
+mod channels;
 mod connecting;
 mod hostile;
 mod platforms;

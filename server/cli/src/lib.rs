@@ -7,7 +7,7 @@
 //!
 //! Source: VOLTTRON `volttron/platform/{main,control,instance_setup}.py` for options, texts and exit codes.
 
-/// Messages are made on one thread and freed on another, which is what this allocator is quick at (`docs/decisions/0006`).
+/// Messages are made on one thread and freed on another, which is what this allocator is quick at (`docs/decisions/0008`).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

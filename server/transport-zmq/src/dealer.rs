@@ -17,6 +17,9 @@ use crate::address::{AddressError, Listen};
 use crate::config::KeyPair;
 use crate::wire::{Wire, WireError};
 
+/// Of the random part of an identity.
+const RANDOM_CHARACTERS: usize = 12;
+
 /// How a dealer connects.
 #[derive(Debug, Clone)]
 pub struct DealerConfig {
@@ -28,6 +31,10 @@ pub struct DealerConfig {
     pub keys: KeyPair,
     /// The identity that is asked for.
     pub identity: Identity,
+    /// Asks for the identity with a point and a random part that is another one for each connection. For who is not called by its name: a
+    /// router of libzmq does not serve a second connection of a name before it has noticed the end of the first, which takes a quarter of an
+    /// hour when the line was cut.
+    pub is_renamed: bool,
     /// Messages that may wait in either direction. When full, [`Dealer::send`] waits, and the router is not read from.
     pub queue_max: usize,
     /// Wait before the first new attempt; doubled up to `retry_max`.
@@ -49,6 +56,7 @@ impl DealerConfig {
             server_key,
             keys,
             identity,
+            is_renamed: false,
             queue_max: 6000,
             retry_min: Duration::from_millis(100),
             retry_max: Duration::from_secs(1),
@@ -181,8 +189,13 @@ impl Task {
             },
             None => MechanismSetup::Null,
         };
+        let mut identity = self.config.identity.to_string();
+        if self.config.is_renamed {
+            let random = KeyPair::throw_away().public.to_string().replace(['-', '_'], "0");
+            identity = format!("{identity}.{}", &random[..RANDOM_CHARACTERS]);
+        }
         let connection = ConnectionConfig::new(Role::Client, SocketType::Dealer)
-            .identity(Bytes::copy_from_slice(self.config.identity.as_str().as_bytes()))
+            .identity(identity.into())
             .max_message_size(self.config.message_bytes_max)
             .mechanism(mechanism);
         self.unanswered.store(false, Relaxed);

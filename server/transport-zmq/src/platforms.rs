@@ -189,10 +189,8 @@ impl Platforms {
 
     fn link(&self, platform: &Platform) -> Result<Link, String> {
         let name = Identity::parse(&format!("instance.{}", platform.name)).map_err(|error| error.to_string())?;
-        let there = Identity::parse(&format!("{name}.{}", &KeyPair::throw_away().public.to_string().replace(['-', '_'], "0")[..12]));
-        let config =
-            DealerConfig::new(&platform.address, Some(platform.server_key), self.keys.clone(), there.map_err(|error| error.to_string())?);
-        let dealer = Dealer::connect(config).map_err(|error| error.to_string())?;
+        let config = DealerConfig::new(&platform.address, Some(platform.server_key), self.keys.clone(), name.clone());
+        let dealer = Dealer::connect(DealerConfig { is_renamed: true, ..config }).map_err(|error| error.to_string())?;
         let remote = RemotePeer { identity: name, kind: PeerKind::Link, user_id: Arc::from(known::PLATFORM), queue_max: QUEUE_MAX };
         let (peer, mailbox) = self.bus.connect_remote(remote).map_err(|error| error.to_string())?;
         let (stop, told) = (CancellationToken::new(), Arc::<Told>::default());

@@ -1,4 +1,5 @@
-//! Layout rules that the compiler does not hold: who may depend on whom, what a crate must not name, what no tracked file may contain.
+//! Layout rules that the compiler does not hold: who may depend on whom, what a crate must not name, what no tracked file may contain,
+//! that the tests which documents name are there.
 //!
 //! The dependency table below is the one of the house style; a new edge is a design change and begins here. It reads manifests through
 //! `cargo metadata` and files through `git ls-files`, so that work not yet committed is checked as well.
@@ -315,6 +316,27 @@ fn migrations_have_the_same_names_for_both_databases() {
         tracked().into_iter().filter_map(|file| file.strip_prefix(&format!("migrations/{kind}/")).map(str::to_owned)).collect()
     };
     assert_eq!(of("sqlite"), of("postgres"));
+}
+
+#[test]
+fn the_tests_that_the_conformance_maps_name_are_there() {
+    let named = Regex::new(r"`([\w./-]+\.rs)::(\w+)`").unwrap();
+    let sources: BTreeSet<String> = files_ending(&[".rs"]).into_iter().collect();
+    let maps: Vec<String> = files_ending(&[".md"]).into_iter().filter(|file| file.starts_with("docs/conformance")).collect();
+    let mut wrong = Vec::new();
+    for map in &maps {
+        let text = read_tracked(map);
+        if !named.is_match(&text) {
+            wrong.push(format!("{map} names no test"));
+        }
+        for (_, [file, test]) in named.captures_iter(&text).map(|found| found.extract()) {
+            if !sources.contains(file) || !Regex::new(&format!(r"\bfn {test}\b")).unwrap().is_match(&read_tracked(file)) {
+                wrong.push(format!("{map}: there is no test {test} in {file}"));
+            }
+        }
+    }
+    assert!(!maps.is_empty(), "no map of the conformance tests was found");
+    assert_none(&wrong);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::python::{Installed, PATIENCE};
 /// What an unknown key may wait before its connection is cut.
 const SILENCE: Duration = Duration::from_secs(25);
 /// Longest time from an approval to a connected peer that was waiting: two handshakes of libzmq.
-const APPROVAL: Duration = Duration::from_secs(60);
+pub const APPROVAL: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn every_address_and_the_abstract_socket_are_bound_and_told() {

@@ -1,6 +1,7 @@
-//! The unmodified `vctl` of modular 11 against our server (vip-zmq.md §12, 55 and 57).
+//! The unmodified `vctl` of modular 11, and that of 10, which is 9's, against our server (vip-zmq.md §12, 55 and 57).
 
 use serde_json::{Value, json};
+use vt_testkit::eventually_async;
 
 use crate::platform::Platform;
 use crate::python::{Installed, PATIENCE};
@@ -123,4 +124,59 @@ async fn it_shuts_the_platform_down_and_then_says_that_it_does_not_run() {
     let after = platform.vctl11(&["status"]).await;
     assert_eq!(after.code, Some(10), "{after:?}");
     assert!(after.stderr.contains("VOLTTRON is not running."), "{after:?}");
+}
+
+#[tokio::test]
+async fn that_of_9_and_10_lists_peers_agents_and_entries_and_stores_configurations() {
+    let platform = Platform::demo().await;
+    let vctl = async |arguments: &[&str]| platform.python_vctl(Installed::Ten, arguments).await.ok().stdout;
+    let peers = vctl(&["peerlist"]).await;
+    for identity in ["control.connection", "platform.auth", "control", "platform.driver"] {
+        assert!(peers.lines().any(|line| line == identity), "{identity}: {peers}");
+    }
+    for command in ["status", "list"] {
+        let told = vctl(&[command]).await;
+        let line = told.lines().find(|line| line.contains("platform.driver")).unwrap_or_else(|| panic!("{command}: {told}"));
+        assert!(line.contains("running [") && line.trim_end().ends_with("GOOD"), "{command}: {line}");
+    }
+    let entries = vctl(&["auth", "list"]).await;
+    assert!(entries.contains("INDEX: 0") && entries.contains(r#""user_id": "control.connection""#), "{entries}");
+    assert_eq!(vctl(&["auth", "serverkey"]).await.trim(), platform.server_key());
+
+    let file = platform.home().join("c.json");
+    std::fs::write(&file, r#"{"a": [1, 2]}"#).unwrap();
+    vctl(&["config", "store", "some.agent", "c", &file.to_string_lossy(), "--json"]).await;
+    assert!(vctl(&["config", "list"]).await.lines().any(|line| line == "some.agent"));
+    assert_eq!(vctl(&["config", "list", "some.agent"]).await, "c\n");
+    let got = vctl(&["config", "get", "some.agent", "c"]).await;
+    assert_eq!(serde_json::from_str::<Value>(&got).unwrap(), json!({"a": [1, 2]}));
+    vctl(&["config", "delete", "some.agent", "c"]).await;
+    assert!(!platform.home().join("configuration_store/some.agent.store").exists());
+}
+
+#[tokio::test]
+async fn that_of_9_and_10_decides_on_peers_that_wait() {
+    let platform = Platform::start().await;
+    let vctl = async |arguments: &[&str]| platform.python_vctl(Installed::Ten, arguments).await.ok().stdout;
+    assert_eq!(vctl(&["auth", "remote", "list"]).await.trim(), "No remote certificates or credentials");
+    let keys = platform.keys().await;
+    let mut stranger = platform.knocking("stranger", 9, &keys);
+    let waiting = eventually_async("the stranger is listed", PATIENCE, async || {
+        let told = vctl(&["auth", "remote", "list", "--status", "pending"]).await;
+        told.lines().find(|line| line.contains("PENDING")).map(str::to_owned)
+    })
+    .await;
+    let [user, address, "PENDING"] = waiting.split_whitespace().collect::<Vec<_>>()[..] else { panic!("{waiting}") };
+    assert_eq!(address, "127.0.0.1");
+    for (decision, status) in [("deny", "DENIED"), ("approve", "APPROVED")] {
+        vctl(&["auth", "remote", decision, user]).await;
+        let told = vctl(&["auth", "remote", "list"]).await;
+        assert!(told.lines().any(|line| line.starts_with(user) && line.trim_end().ends_with(status)), "{decision}: {told}");
+    }
+    stranger.connected_within(crate::admission::APPROVAL).await;
+    stranger.settle().await;
+    // Gone first: who is forgotten and still there knocks again, and waits again.
+    stranger.python.kill().await;
+    vctl(&["auth", "remote", "delete", user]).await;
+    assert_eq!(vctl(&["auth", "remote", "list"]).await.trim(), "No remote certificates or credentials");
 }

@@ -190,6 +190,39 @@ async fn an_agent_that_does_not_answer_holds_up_nobody_else_and_loses_nothing() 
 }
 
 #[tokio::test]
+async fn the_start_of_an_agent_is_answered_after_the_agent_has_taken_its_entries() {
+    tokio::time::pause();
+    let running = Bench::default().start().await;
+    for (method, args) in [("initialize_configs", vec![json!("listener")]), ("get_configs", vec![])] {
+        let (taking, taken) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let mut table = MethodTable::new();
+        let (is_taking, may_answer) = (Arc::clone(&taking), Arc::clone(&taken));
+        table.method("config.initial_update").param("configs").to(move |_| {
+            let (is_taking, may_answer) = (Arc::clone(&is_taking), Arc::clone(&may_answer));
+            async move {
+                is_taking.notify_one();
+                may_answer.notified().await;
+                Ok(Value::Null)
+            }
+        });
+        let (agent, _events) = running.agent("listener", table);
+        let starting = running.call(agent.peer(), known::CONFIG_STORE, method, args);
+        tokio::pin!(starting);
+        tokio::select! {
+            answer = &mut starting => panic!("{method} was answered before the agent was told: {answer:?}"),
+            () = taking.notified() => {}
+        }
+        // By the paused clock this passes only when nothing else can happen any more.
+        let early = tokio::time::timeout(Duration::from_secs(1), &mut starting).await;
+        assert!(early.is_err(), "{method}: {early:?}");
+        taken.notify_one();
+        assert_eq!(starting.await, Ok(Value::Null), "{method}");
+        agent.close();
+        crate::bench::until_true(|| !running.bus.is_connected(&id("listener"))).await;
+    }
+}
+
+#[tokio::test]
 async fn both_generations_of_calls_store_under_the_right_identity() {
     let running = Bench::default().start().await;
     let (agent, _events) = running.agent("listener", MethodTable::new());

@@ -67,6 +67,8 @@ fn export_questions(table: &mut MethodTable, exported: &Exported) {
     for name in ["get_pending_authorizations", "get_authorization_pending", "get_authorization_failures"] {
         exported.ask(table.method(name).doc("Peers that wait for a decision."), |peers, _| Ok(pending(peers)));
     }
+    let method = table.method("get_pending_csrs").doc("Requests for certificates of a RabbitMQ bus; this platform signs none.");
+    exported.ask(method, |_, _| Ok(json!([])));
     for name in ["get_approved_authorizations", "get_authorization_approved"] {
         exported.ask(table.method(name).doc("Allow entries that name an address."), |peers, _| Ok(decided(peers, AuthList::Allow)));
     }

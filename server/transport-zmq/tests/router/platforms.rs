@@ -7,12 +7,17 @@ use vt_transport_zmq::{Config, KeyPair};
 use vt_types::{Headers, Topic, TopicPrefix};
 use vt_vip::Message;
 use vt_vip::external_rpc::{self, Letter, Operation};
+use vt_vip::routing_table;
 use vt_vip::rpc::{self, Decoded, Document};
 
 use crate::bench::{Peer, Site, parsed, request, text, until};
 
 fn site(name: &str) -> Site {
-    Site::named(name, Config { keys: Some(KeyPair::throw_away()), ..Config::default() }, vt_bus::Config::default())
+    site_with(name, KeyPair::throw_away())
+}
+
+fn site_with(name: &str, keys: KeyPair) -> Site {
+    Site::named(name, Config { keys: Some(keys), ..Config::default() }, vt_bus::Config::default())
 }
 
 /// `one` knows `other`: lets its key in and links to it.
@@ -127,6 +132,20 @@ async fn a_peer_calls_one_of_another_platform_be_it_remote_or_in_its_process() {
     bob.send(Message::new("", "2", b"external_rpc", external_rpc::encode(Operation::SendPlatform, &back))).await;
     assert_eq!(answered(&alice.message().await), Ok(json!("from bob")));
 
+    // The other way round: the one over there asks.
+    let document = rpc::encode_request(Some("5"), &request("echo", &json!([5])));
+    let documents = vec![String::from_utf8(document.to_vec()).unwrap()];
+    let asked = Letter { to_platform: "p1".into(), to_peer: "alice".into(), documents, ..Letter::default() };
+    bob.send(Message::new("", "5", b"external_rpc", external_rpc::encode(Operation::SendPlatform, &asked))).await;
+    let (_, question) = external_rpc::decode(&alice.message().await.args).unwrap();
+    assert_eq!((question.from_peer.as_str(), question.from_platform.as_str()), ("bob", "p2"));
+    let failed = rpc::encode_response(&rpc::RawId::text("5"), &Err(vt_types::RpcError::value_error("no")));
+    let documents = vec![String::from_utf8(failed.to_vec()).unwrap()];
+    let back = Letter { to_platform: "p2".into(), to_peer: "bob".into(), documents: documents.clone(), ..Letter::default() };
+    alice.send(Message::new("", "5", b"external_rpc", external_rpc::encode(Operation::SendPlatform, &back))).await;
+    let (_, answer) = external_rpc::decode(&bob.message().await.args).unwrap();
+    assert_eq!((answer.from_platform.as_str(), answer.documents), ("p1", documents), "a failure as well");
+
     alice.send(letter("nobody", "3")).await;
     assert!(answered(&alice.message().await).is_err());
     let unknown = Letter { to_platform: "p9".into(), to_peer: "x".into(), documents: vec!["{}".into()], ..Letter::default() };
@@ -155,4 +174,32 @@ async fn only_a_platform_speaks_for_a_platform_and_only_for_itself() {
     mallory.send(Message::new("", "", b"external_rpc", external_rpc::encode(Operation::SendPeer, &letter))).await;
     assert_eq!(text(&mallory.ask(b"ping", vec![]).await.args), ["pong"]);
     assert_eq!(text(&victim.ask(b"ping", vec![]).await.args), ["pong"], "nothing of it arrived");
+}
+
+#[tokio::test]
+async fn each_greeting_is_welcomed_and_a_list_in_another_name_is_not_taken() {
+    let keys = KeyPair::throw_away();
+    let (p1, p2) = (site("p1"), site_with("p2", keys.clone()));
+    introduce(&p1, &p2, "p2");
+    // The other platform's own connection to this one, by hand.
+    let mut there = p1.dealer("instance.p1.0.5", keys);
+    there.send(Message::new("", "", b"routing_table", routing_table::hello("p2"))).await;
+    assert_eq!(text(&there.ask(b"ping", vec![]).await.args), ["pong"]);
+    until("the link", || p1.platforms.states()[0].is_connected).await;
+    // VOLTTRON 11 repeats its greeting until it is answered, and takes the link for connected only then.
+    for _ in 0..3 {
+        let before = p1.platforms.states()[0].sent;
+        there.send(Message::new("", "", b"routing_table", routing_table::hello("p2"))).await;
+        until("the welcome", || p1.platforms.states()[0].sent == before + 1).await;
+    }
+    let before = p1.platforms.states()[0].sent;
+    there.send(Message::new("", "", b"routing_table", routing_table::hello("p3"))).await;
+    for (name, taken) in [("p2", "true"), ("p1", "false"), ("p3", "false")] {
+        let prefix = TopicPrefix::parse(&format!("of/{name}")).unwrap();
+        let answer = there.ask(b"pubsub", vt_vip::pubsub::external_list(name, &[prefix])).await;
+        assert_eq!(text(&answer.args), ["request_response", taken], "{name}");
+    }
+    let state = p1.platforms.states().remove(0);
+    assert_eq!(state.wanted, [TopicPrefix::parse("of/p2").unwrap()]);
+    assert_eq!(state.sent, before, "nobody is greeted in another's name");
 }

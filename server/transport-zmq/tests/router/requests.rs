@@ -74,9 +74,9 @@ async fn what_the_router_does_not_know_is_an_error() {
     let site = Site::new();
     let mut peer = site.peer("alice").await;
     for subsystem in [&b"nonsense"[..], b"quit"] {
-        peer.send(Message { id: "1".into(), subsystem: Bytes::from_static(b"x"), ..Message::default() }).await;
-        let error = peer.message().await;
-        assert_eq!(text(&error.args), ["93", "Protocol not supported", "", "x"], "{subsystem:?}");
+        let name = String::from_utf8_lossy(subsystem);
+        peer.send(Message::new("", "1", subsystem, vec![])).await;
+        assert_eq!(text(&peer.message().await.args), ["93", "Protocol not supported", "", &*name], "{name}");
     }
     assert_eq!(text(&peer.ask(b"ping", vec![]).await.args), ["pong"], "and the platform goes on");
 }

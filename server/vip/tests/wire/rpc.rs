@@ -65,7 +65,9 @@ fn a_request_of_version_9_is_read() {
 fn arguments_come_in_four_ways() {
     let (_, none) = request(r#"{"jsonrpc":"2.0","method":"m","id":"1"}"#);
     assert_eq!(none.params, Params::none());
-    assert_eq!(params("null"), Params::none());
+    for empty in ["null", "[]", "{}"] {
+        assert_eq!(params(empty), Params::none(), "{empty}");
+    }
     assert_eq!(params("[1, NaN]"), Params::positional(vec![json!(1), Value::Null]));
     assert_eq!(params(r#"{"a": 1}"#), Params::keyword(object(json!({"a": 1}))));
     let both = Params { args: vec![json!(1)], kwargs: object(json!({"a": 2})) };

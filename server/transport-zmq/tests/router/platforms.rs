@@ -181,6 +181,7 @@ async fn each_greeting_is_welcomed_and_a_list_in_another_name_is_not_taken() {
     let keys = KeyPair::throw_away();
     let (p1, p2) = (site("p1"), site_with("p2", keys.clone()));
     introduce(&p1, &p2, "p2");
+    p2.keys.add(p1.server_key.unwrap(), "platform p1");
     // The other platform's own connection to this one, by hand.
     let mut there = p1.dealer("instance.p1.0.5", keys);
     there.send(Message::new("", "", b"routing_table", routing_table::hello("p2"))).await;

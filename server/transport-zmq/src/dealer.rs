@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use bytes::Bytes;
 use omq_proto::proto::{ConnectionConfig, Role, SocketType};
 use omq_proto::{CurvePublicKey, MechanismSetup};
 use tokio::sync::mpsc;

@@ -108,9 +108,12 @@ async fn a_directory_a_wheel_and_a_name_are_installed_and_told_as_by_volttron() 
     assert_eq!((&agent["name"], &agent["agent_tag"], &agent["PRI"]), (&json!("mockagent-1.0"), &json!("one"), &json!("50")));
     assert_eq!(agent["status"], format!("running [{}]", processes[0]));
     assert_eq!(config(&server, &agent["agent_uuid"], "1.0").unwrap(), "word: hush # kept\n");
-    for part in ["vctl INFO:  15% building\n", "vctl INFO:      building mockagent 1.0\n", "vctl INFO:  95% starting\n"] {
+    for part in ["vctl INFO:  15% building\n", "vctl INFO:  95% starting\n"] {
         assert!(first.stderr.contains(part), "{part:?} is not in {first:?}");
     }
+    // Which words the tool has depends on the tool; uv shows what the build prints, pip only that it builds.
+    let is_of_tool = |line: &str| line.starts_with("vctl INFO:      ") && line.contains("mockagent");
+    assert!(first.stderr.lines().any(is_of_tool), "{first:?}");
 
     let path = wheel(server.home(), "1.1");
     let name = path.file_name().unwrap().to_str().unwrap();

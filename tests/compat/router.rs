@@ -188,7 +188,8 @@ async fn frames_between_peers_arrive_byte_for_byte() {
         one.send(json!(frames)).await;
         let received = two.receives("the message", |frames| frames.get(4) == Some(&json!("mine"))).await;
         assert_eq!(json!(received[..5]), json!(["one", "VIP1", "one", id, "mine"]));
-        assert_eq!(received[17], one.python.told(|line| line["event"] == "sent").last().unwrap()["frames"][17]);
+        let sent = one.python.event("sent", |line| line["frames"][3] == id && line["frames"][4] == "mine").await;
+        assert_eq!(received[17], sent["frames"][17]);
         assert_eq!(received[17]["size"], 999_999);
         assert_eq!(received[5..17], args.as_array().unwrap()[..12], "{id}");
     }

@@ -15,7 +15,7 @@ RUN cargo build --release --locked --package vt-cli \
     && mkdir -p /out \
     && cp target/release/volttron /out/ \
     # One executable serves all programs, by the name under which it is called.
-    && for name in vctl vcfg volttron-ctl volttron-cfg start-volttron stop-volttron; do ln -s volttron "/out/$name"; done
+    && for name in vctl vcfg volttron-ctl volttron-cfg start-volttron stop-volttron vpkg install-agent.py; do ln -s volttron "/out/$name"; done
 
 FROM debian:bookworm-slim
 RUN apt-get update \

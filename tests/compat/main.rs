@@ -17,6 +17,7 @@ mod linked;
 mod listener;
 mod network;
 mod one_bus;
+mod outbox;
 mod partition;
 mod peer;
 mod platform;

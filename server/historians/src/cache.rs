@@ -12,7 +12,7 @@ use sqlx::{
 };
 use vt_types::{HistoryRecord, history::Source, timestamp};
 
-use crate::{error::HistoryError, value::Cell};
+use crate::{error::HistoryError, transaction, value::Cell};
 
 /// Rows per INSERT statement, largest first; the last is 1.
 const INSERT_SIZES: [usize; 3] = [500, 50, 1];
@@ -115,16 +115,21 @@ impl Cache {
             self.load().await?;
         }
         self.stale = true;
-        let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await?;
-        let mut known = Known { ids: &mut self.ids, names: &mut self.names, metadata: &mut self.metadata };
-        for (table, records) in [("outstanding", records), ("time_error", invalid)] {
-            let rows = known.rows(&mut transaction, records).await?;
-            insert(&mut transaction, table, rows).await?;
-        }
-        transaction.commit().await?;
+        transaction::begin(&mut self.connection).await?;
+        let done = self.put(records, invalid).await;
+        transaction::end(&mut self.connection, done).await?;
         self.stale = false;
         self.count += u64::try_from(records.len()).unwrap_or(0);
         self.invalid_count += u64::try_from(invalid.len()).unwrap_or(0);
+        Ok(())
+    }
+
+    async fn put(&mut self, records: &[HistoryRecord], invalid: &[HistoryRecord]) -> Result<(), HistoryError> {
+        let mut known = Known { ids: &mut self.ids, names: &mut self.names, metadata: &mut self.metadata };
+        for (table, records) in [("outstanding", records), ("time_error", invalid)] {
+            let rows = known.rows(&mut self.connection, records).await?;
+            insert(&mut self.connection, table, rows).await?;
+        }
         Ok(())
     }
 
@@ -244,13 +249,17 @@ impl Cache {
 
     /// Moves the rows that `which` names, with its one argument, in their order to the end of another table. Says how many.
     async fn shift(&mut self, from: &str, to: &str, which: &str, argument: String) -> Result<u64, HistoryError> {
+        transaction::begin(&mut self.connection).await?;
+        let done = self.shift_rows(from, to, which, argument).await;
+        transaction::end(&mut self.connection, done).await
+    }
+
+    async fn shift_rows(&mut self, from: &str, to: &str, which: &str, argument: String) -> Result<u64, HistoryError> {
         let columns = "ts, source, topic_id, value_string, header_string";
-        let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await?;
         let insert = format!("INSERT INTO {to}({columns}) SELECT {columns} FROM {from} WHERE id IN ({which}) ORDER BY id");
-        sqlx::query(AssertSqlSafe(insert)).bind(argument.clone()).execute(&mut *transaction).await?;
+        sqlx::query(AssertSqlSafe(insert)).bind(argument.clone()).execute(&mut self.connection).await?;
         let delete = format!("DELETE FROM {from} WHERE id IN ({which})");
-        let moved = sqlx::query(AssertSqlSafe(delete)).bind(argument).execute(&mut *transaction).await?.rows_affected();
-        transaction.commit().await?;
+        let moved = sqlx::query(AssertSqlSafe(delete)).bind(argument).execute(&mut self.connection).await?.rows_affected();
         Ok(moved)
     }
 

@@ -19,6 +19,7 @@ pub mod ingest;
 pub mod outbox;
 pub mod query;
 pub mod store;
+mod transaction;
 pub mod value;
 
 pub use config::HistorianConfig;

@@ -11,6 +11,7 @@ long ones as {"size": ..., "sha256": ...}. In commands a frame is a text, {"hex"
 
 import argparse
 import base64
+import datetime
 import hashlib
 import json
 import random
@@ -26,6 +27,7 @@ from zmq.utils.monitor import recv_monitor_message
 SHOWN_MAX = 20000
 FILLED_MIN = 64
 CROWD_PATIENCE_MS = 20000
+UNANSWERED_MAX = 200
 LOCK = threading.Lock()
 
 
@@ -248,12 +250,36 @@ class Client:
             self.socket.send_multipart(frames)
         return times
 
+    def day(self, devices, points, minutes, begin):
+        """Publishes a reading a minute of every point, as a driver does; never more at once than the router answers. Gives how many messages it sent."""
+        waiting = sent = 0
+        for minute in range(minutes):
+            date = (begin + datetime.timedelta(minutes=minute)).isoformat()
+            for device in range(devices):
+                values = {"p{}".format(point): minute * 1000 + point for point in range(points)}
+                meta = {name: {"units": "C", "tz": "UTC", "type": "float"} for name in values}
+                body = {"bus": "", "headers": {"Date": date, "TimeStamp": date}, "message": [values, meta]}
+                topic = "devices/day/unit{}/all".format(device).encode()
+                ident = self.generation.ident().encode()
+                self.socket.send_multipart([b"", b"VIP1", b"", ident, b"pubsub", b"publish", topic, self.generation.json(body)])
+                sent, waiting = sent + 1, waiting + 1
+                while waiting >= UNANSWERED_MAX:
+                    frames = self.socket.recv_multipart()
+                    waiting -= len(frames) > 5 and frames[5] == b"request_response"
+        while waiting:
+            frames = self.socket.recv_multipart()
+            waiting -= len(frames) > 5 and frames[5] == b"request_response"
+        return sent
+
     def do(self, command):
         what = command["do"]
         if what == "send":
             self.send(command["frames"])
         elif what == "flood":
             return self.flood([self.encode(frame) for frame in command["frames"]], command["times"])
+        elif what == "day":
+            begin = datetime.datetime.fromisoformat(command["begin"])
+            return self.day(command["devices"], command["points"], command["minutes"], begin)
         elif what == "hello":
             self.hello()
         elif what == "start":

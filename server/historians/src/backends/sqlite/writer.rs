@@ -21,6 +21,7 @@ use super::{
 use crate::{
     error::HistoryError,
     store::{Retention, TopicEntry, TopicId},
+    transaction,
     value::Cell,
 };
 
@@ -157,18 +158,29 @@ impl Writer {
         }
         let (rows, changed) = self.resolve(group);
         self.index_stale = !changed.is_empty();
+        transaction::begin(&mut self.connection).await?;
+        let done = self.write(&rows, &changed).await;
+        transaction::end(&mut self.connection, done).await?;
+        self.index_stale = false;
+        let mut tails = self.shared.tails.lock();
+        for (at_us, topic, cell) in rows {
+            tails.push(topic, at_us, cell);
+        }
+        Ok(())
+    }
+
+    async fn write(&mut self, rows: &[(i64, TopicId, Cell)], changed: &[TopicEntry]) -> Result<(), HistoryError> {
         let shared = Arc::clone(&self.shared);
-        let mut transaction = self.connection.begin_with("BEGIN IMMEDIATE").await?;
-        for entry in &changed {
+        for entry in changed {
             let metadata = (!entry.metadata.is_empty()).then(|| serde_json::to_string(&*entry.metadata).unwrap_or_default());
             statement(&shared.sql.insert_topic)
                 .bind(entry.id)
                 .bind(entry.name.to_string())
                 .bind(metadata)
-                .execute(&mut *transaction)
+                .execute(&mut self.connection)
                 .await?;
         }
-        let mut rest = rows.as_slice();
+        let mut rest = rows;
         for (index, size) in INSERT_SIZES.into_iter().enumerate() {
             while rest.len() >= size {
                 let (now, later) = rest.split_at(size);
@@ -176,15 +188,9 @@ impl Writer {
                 for (at_us, topic, cell) in now {
                     insert = insert.bind(*at_us).bind(*topic).bind(cell.json());
                 }
-                insert.execute(&mut *transaction).await?;
+                insert.execute(&mut self.connection).await?;
                 rest = later;
             }
-        }
-        transaction.commit().await?;
-        self.index_stale = false;
-        let mut tails = shared.tails.lock();
-        for (at_us, topic, cell) in rows {
-            tails.push(topic, at_us, cell);
         }
         Ok(())
     }

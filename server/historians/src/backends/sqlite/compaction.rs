@@ -4,7 +4,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use sqlx::{Connection as _, Row as _, SqliteConnection};
+use sqlx::{Row as _, SqliteConnection};
 
 use super::{
     Shared,
@@ -13,7 +13,7 @@ use super::{
     schema::{Sql, once, statement},
     writer::Writer,
 };
-use crate::{error::HistoryError, store::TopicId};
+use crate::{error::HistoryError, store::TopicId, transaction};
 
 /// Topics that one step may touch.
 const STEP_TOPICS: usize = 512;
@@ -81,11 +81,15 @@ impl Compaction {
 }
 
 async fn store(connection: &mut SqliteConnection, sql: &Sql, work: &[(TopicId, Vec<Point>)]) -> Result<(), HistoryError> {
-    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
+    transaction::begin(connection).await?;
+    let done = add_all(connection, sql, work).await;
+    transaction::end(connection, done).await
+}
+
+async fn add_all(connection: &mut SqliteConnection, sql: &Sql, work: &[(TopicId, Vec<Point>)]) -> Result<(), HistoryError> {
     for (topic, points) in work {
-        add(&mut transaction, sql, *topic, points).await?;
+        add(connection, sql, *topic, points).await?;
     }
-    transaction.commit().await?;
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqliteConnection};
+use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 
 use super::{
     Shared, compaction,
@@ -13,6 +13,7 @@ use super::{
 use crate::{
     error::HistoryError,
     store::{Retention, TopicId},
+    transaction,
 };
 
 /// Most chunks deleted per transaction.
@@ -102,18 +103,23 @@ async fn cut(writer: &mut Writer, cutoff_us: i64, after: TopicId) -> Result<Opti
     let shared = Arc::clone(&writer.shared);
     let topics: Vec<_> = shared.topics.read().ids_after(after).take(STEP_TOPICS).collect();
     let Some(last) = topics.last().copied() else { return Ok(Some(Stage::Size)) };
-    let mut transaction = writer.connection.begin_with("BEGIN IMMEDIATE").await?;
+    transaction::begin(&mut writer.connection).await?;
+    let done = cut_topics(&mut writer.connection, &shared, cutoff_us, topics).await;
+    transaction::end(&mut writer.connection, done).await?;
+    Ok(Some(Stage::Cut { cutoff_us, after: last }))
+}
+
+async fn cut_topics(connection: &mut SqliteConnection, shared: &Shared, cutoff_us: i64, topics: Vec<TopicId>) -> Result<(), HistoryError> {
     for topic in topics {
         let page = statement(&shared.sql.page_down).bind(topic).bind(cutoff_us).bind(1);
-        for row in page.fetch_all(&mut *transaction).await? {
+        for row in page.fetch_all(&mut *connection).await? {
             let (id, start_us, unit_us): (i64, i64, i64) = (row.try_get(0)?, row.try_get(1)?, row.try_get(3)?);
             let points = compaction::points(topic, start_us, unit_us, row.try_get(5)?)?;
             let kept = within(&points, &(cutoff_us..i64::MAX));
-            compaction::replace(&mut transaction, &shared.sql, topic, id, kept).await?;
+            compaction::replace(connection, &shared.sql, topic, id, kept).await?;
         }
     }
-    transaction.commit().await?;
-    Ok(Some(Stage::Cut { cutoff_us, after: last }))
+    Ok(())
 }
 
 async fn newest_us(writer: &mut Writer) -> Result<Option<i64>, HistoryError> {
@@ -138,12 +144,17 @@ async fn delete_chunks(writer: &mut Writer, condition: &str, count: u64) -> Resu
 
 async fn delete_hot(writer: &mut Writer, cutoff_us: i64) -> Result<(), HistoryError> {
     let shared = Arc::clone(&writer.shared);
-    let mut transaction = writer.connection.begin_with("BEGIN IMMEDIATE").await?;
-    for hot in &shared.sql.hot {
-        once(format!(r#"DELETE FROM "{hot}" WHERE ts_us < ?"#)).bind(cutoff_us).execute(&mut *transaction).await?;
-    }
-    transaction.commit().await?;
+    transaction::begin(&mut writer.connection).await?;
+    let done = delete_rows_before(&mut writer.connection, &shared, cutoff_us).await;
+    transaction::end(&mut writer.connection, done).await?;
     shared.tails.lock().drop_before(cutoff_us);
+    Ok(())
+}
+
+async fn delete_rows_before(connection: &mut SqliteConnection, shared: &Shared, cutoff_us: i64) -> Result<(), HistoryError> {
+    for hot in &shared.sql.hot {
+        once(format!(r#"DELETE FROM "{hot}" WHERE ts_us < ?"#)).bind(cutoff_us).execute(&mut *connection).await?;
+    }
     Ok(())
 }
 

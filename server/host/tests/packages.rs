@@ -221,7 +221,8 @@ fn library(bench: &Bench, name: &str, version: &str, needs: &[&str]) {
 /// What an environment has of a module.
 fn version_in(source: &PythonSource, module: &str) -> Option<String> {
     let code = format!("import {module}; print({module}.VERSION)");
-    let output = Command::new(source.environment().join("bin/python")).args(["-I", "-c", &code]).output().unwrap();
+    // Without a compiled file: Python would take that of another version of the same size, installed within the same second.
+    let output = Command::new(source.environment().join("bin/python")).args(["-I", "-B", "-c", &code]).output().unwrap();
     output.status.success().then(|| String::from_utf8(output.stdout).unwrap().trim().to_owned())
 }
 

@@ -127,7 +127,9 @@ mod tests {
         let before = SIGNALS.map(ignore);
         let mut command = Command::new("grep");
         command.args(["SigIgn", "/proc/self/status"]);
-        let spawned = Spawner::new().unwrap().spawn(command, Harness::default()).await;
+        // Held to the end: its children end with it.
+        let spawner = Spawner::new().unwrap();
+        let spawned = spawner.spawn(command, Harness::default()).await;
         for (each, former) in SIGNALS.into_iter().zip(before) {
             // SAFETY: as it was.
             unsafe { signal(each, former) }.unwrap();
